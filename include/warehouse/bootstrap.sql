@@ -1,0 +1,136 @@
+-- Schemas, roles and bookkeeping of the warehouse. Idempotent: run it again after an upgrade.
+-- One role per step, each with what that step needs and no more; passwords are set by bootstrap.py.
+
+do $$
+declare role_name text;
+begin
+    foreach role_name in array array[
+        'sluice_loader', 'sluice_transformer', 'sluice_gate', 'sluice_publisher', 'analyst', 'operator'
+    ] loop
+        if not exists (select from pg_roles where rolname = role_name) then
+            execute format('create role %I login', role_name);
+        end if;
+        -- schemas are handed to these roles below, which needs membership where the owner is no superuser (RDS)
+        if not pg_has_role(current_user, role_name, 'member') then
+            execute format('grant %I to current_user', role_name);
+        end if;
+    end loop;
+    execute format('revoke all on database %I from public', current_database());
+    execute format(
+        'grant connect, temporary on database %I to '
+        'sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, analyst, operator', current_database()
+    );
+    -- a schema's new owner must be allowed to own one in this database
+    execute format('grant create on database %I to sluice_loader, sluice_transformer, sluice_publisher', current_database());
+end $$;
+
+revoke all on schema public from public;
+
+create schema if not exists raw;
+create schema if not exists staging;
+create schema if not exists marts;
+create schema if not exists analytics;
+create schema if not exists quarantine;
+create schema if not exists ops;
+
+alter schema raw owner to sluice_loader;
+alter schema quarantine owner to sluice_loader;
+alter schema staging owner to sluice_transformer;
+alter schema marts owner to sluice_transformer;
+alter schema analytics owner to sluice_publisher;
+
+do $$
+begin
+    execute format(
+        'revoke create on database %I from sluice_loader, sluice_transformer, sluice_publisher', current_database()
+    );
+end $$;
+
+grant usage on schema raw to sluice_transformer, sluice_gate;
+grant usage on schema staging to sluice_gate;
+grant usage on schema marts to sluice_gate, sluice_publisher;
+grant usage on schema analytics to analyst, operator;
+grant usage on schema quarantine to operator, sluice_gate;
+grant usage on schema ops to sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, operator;
+
+-- tables that exist, and those to come
+grant select on all tables in schema raw to sluice_transformer, sluice_gate;
+grant select on all tables in schema staging to sluice_gate;
+grant select on all tables in schema marts to sluice_gate, sluice_publisher;
+grant select on all tables in schema analytics to analyst, operator;
+grant select on all tables in schema quarantine to operator, sluice_gate;
+alter default privileges for role sluice_loader in schema raw grant select on tables to sluice_transformer, sluice_gate;
+alter default privileges for role sluice_loader in schema quarantine grant select on tables to operator, sluice_gate;
+alter default privileges for role sluice_transformer in schema staging grant select on tables to sluice_gate;
+alter default privileges for role sluice_transformer in schema marts grant select on tables to sluice_gate, sluice_publisher;
+alter default privileges for role sluice_publisher in schema analytics grant select on tables to analyst, operator;
+
+create table if not exists ops.landing (
+    landing_id bigint primary key,
+    source text not null,
+    entity text not null,
+    "partition" text not null,
+    uri text not null unique,
+    sha256 text not null,
+    bytes bigint not null,
+    records bigint,
+    request jsonb not null,
+    refused jsonb not null default '[]',
+    fetched_at timestamptz not null,
+    dag_run_id text not null,
+    loaded_at timestamptz,
+    loaded_rows bigint,
+    superseded_by bigint references ops.landing (landing_id),
+    published_at timestamptz
+);
+create index if not exists landing_by_partition on ops.landing (source, entity, "partition", landing_id desc);
+comment on table ops.landing is 'One row per landing: what was fetched, where it lies in S3, and how far it has come.';
+comment on column ops.landing.landing_id is 'Start of the landing in microseconds since 1970-01-01 UTC; rows carry it as _landing_id.';
+comment on column ops.landing."partition" is 'What the landing covers: a month (2024-01), an hour (2026-11-21T13), or all.';
+comment on column ops.landing.uri is 'S3 folder of the parts and the manifest.';
+comment on column ops.landing.sha256 is 'Hash of the content; equal content has an equal hash.';
+comment on column ops.landing.request is 'What was asked, without secrets.';
+comment on column ops.landing.refused is 'Requests that the API refused one by one while the others went on.';
+comment on column ops.landing.superseded_by is 'The later landing of the same partition whose rows took the place of this one''s.';
+
+create table if not exists ops.gate_result (
+    gate_result_id bigint generated always as identity primary key,
+    source text not null,
+    layer text not null check (layer in ('landing', 'raw', 'staging', 'marts')),
+    dag_run_id text not null,
+    landing_ids bigint [] not null,
+    table_name text not null,
+    expectation text not null,
+    column_name text,
+    arguments jsonb not null,
+    on_failure text not null check (on_failure in ('fail', 'warn')),
+    success boolean not null,
+    rows_checked bigint,
+    rows_unexpected bigint,
+    observed text,
+    message text not null,
+    checked_at timestamptz not null default now()
+);
+create index if not exists gate_result_by_run on ops.gate_result (source, dag_run_id, layer);
+create index if not exists gate_result_by_time on ops.gate_result (checked_at desc);
+comment on table ops.gate_result is 'One row per expectation a gate has checked: the verdict, counts, never values of rows.';
+
+create table if not exists ops.publication (
+    publication_id bigint generated always as identity primary key,
+    source text not null,
+    dag_run_id text not null,
+    model text not null,
+    landing_ids bigint [] not null,
+    rows_deleted bigint not null,
+    rows_inserted bigint not null,
+    published_at timestamptz not null default now()
+);
+create index if not exists publication_by_run on ops.publication (source, dag_run_id);
+comment on table ops.publication is 'One row per model and publish: what moved to analytics, when, from which landings.';
+
+grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_loader, operator;
+grant insert, update on ops.landing to sluice_loader;
+grant select on ops.landing to sluice_transformer;
+grant update (published_at) on ops.landing to sluice_publisher;
+grant insert on ops.gate_result to sluice_gate;
+grant insert on ops.publication to sluice_publisher;
