@@ -1,0 +1,1 @@
+"""The warehouse: roles and schemas, loads into raw, publishes into analytics. Knows no source and no Airflow."""
