@@ -1,0 +1,70 @@
+"""Free ports on loopback, chosen so that two launchers that choose at the same moment never choose the same."""
+
+import socket
+from collections.abc import Iterable
+
+HOST = "127.0.0.1"
+_HIGHEST = 65535
+
+# A reserved port is one whose UDP twin this process holds. The kernel lets go of it when the process ends, however
+# it ends, and it leaves the TCP port free for the service to listen on.
+_held: dict[int, socket.socket] = {}
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on the port of this machine's loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def reserve(port: int, *, along: Iterable[int] = ()) -> bool:
+    """Keep a port, and those at the given distances from it, for a service that this process will start.
+
+    Args:
+        port: The port wanted.
+        along: Distances of further ports that must be free too (SeaweedFS: 10000 for gRPC).
+
+    Returns:
+        False, and nothing is kept, when one of them is taken or another launcher has reserved it.
+    """
+    wanted = [port, *(port + distance for distance in along)]
+    kept: dict[int, socket.socket] = {}
+    for number in wanted:
+        mark = _mark(number)
+        if mark is None:
+            for other in kept.values():
+                other.close()
+            return False
+        kept[number] = mark
+    _held.update(kept)
+    return True
+
+
+def reserve_from(first: int, *, along: Iterable[int] = ()) -> int:
+    """Reserve the first free port from `first` upwards.
+
+    Raises:
+        OSError: No port above `first` is free.
+    """
+    distances = tuple(along)
+    for port in range(first, _HIGHEST + 1 - max(distances, default=0)):
+        if reserve(port, along=distances):
+            return port
+    raise OSError(f"no free port on {HOST} from {first} upwards: stop what listens there")
+
+
+def _mark(port: int) -> socket.socket | None:
+    if port in _held or not 0 < port <= _HIGHEST:
+        return None
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind((HOST, port))
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # With this a port in TIME_WAIT counts as free (the service that left it can take it again).
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except OSError:
+        mark.close()
+        return None
+    return mark

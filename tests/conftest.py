@@ -1,0 +1,107 @@
+"""What tests share: a real PostgreSQL and a real S3 server, one of each per session (per worker of pytest-xdist)."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from include.warehouse.bootstrap import ROLES, bootstrap
+from local import postgres as postgresql
+from local import s3 as seaweed
+from local import stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_OWNER = "sluice_owner"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """An empty, bootstrapped warehouse database of its own."""
+
+    server: postgresql.Server
+    dbname: str
+
+    @property
+    def host(self) -> str:
+        """Where the server listens."""
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.server.port
+
+    def password(self, role: str) -> str:
+        """The fixed password of a role."""
+        return f"{role}-password"
+
+    def dsn(self, role: str = _OWNER) -> str:
+        """A postgresql:// URI of a role of the warehouse (or of the server's superuser, by its name)."""
+        if role == self.server.superuser:
+            return self.server.dsn(self.dbname)
+        return self.server.dsn(self.dbname, role, self.password(role))
+
+
+class S3(NamedTuple):
+    """A bucket of its own on the S3 server, and what it takes to reach it."""
+
+    client: "S3Client"
+    bucket: str
+    endpoint_url: str
+    access_key: str
+    secret_key: str
+
+
+@pytest.fixture(scope="session")
+def stack_directory() -> Iterator[Path]:
+    """Where the session's servers keep their data; others may pass, for root's PostgreSQL runs as another user."""
+    directory = Path(tempfile.mkdtemp(prefix="sluice-test-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(stack_directory: Path) -> Iterator[postgresql.Server]:
+    """A PostgreSQL server: .host .port .superuser .password .dsn(dbname, user=None, password=None)."""
+    with stack.postgres(stack_directory) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def warehouse(postgres: postgresql.Server) -> Iterator[Warehouse]:
+    """A fresh warehouse database a module, bootstrapped; .dsn(role) for each role and the owner."""
+    made = Warehouse(postgres, f"warehouse_{next(_numbers)}")
+    postgresql.create_database(postgres, made.dbname, owner=_OWNER, password=made.password(_OWNER))
+    with closing(postgres.connect(made.dbname)) as connection:
+        bootstrap(connection, {role: made.password(role) for role in ROLES})
+    yield made
+    with closing(postgres.connect()) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f'drop database "{made.dbname}" with (force)')
+
+
+@pytest.fixture(scope="session")
+def s3_server(stack_directory: Path) -> Iterator[stack.Store]:
+    """The S3 server itself."""
+    with stack.s3(stack_directory) as store:
+        yield store
+
+
+@pytest.fixture
+def s3(s3_server: stack.Store) -> S3:
+    """A fresh bucket a test: (client, bucket, endpoint_url, access_key, secret_key)."""
+    client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    bucket = f"test-{next(_numbers)}"
+    client.create_bucket(Bucket=bucket)
+    return S3(client, bucket, s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
