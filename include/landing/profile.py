@@ -1,0 +1,250 @@
+"""A streamed look at a landing, for the gate of the landing: one row a part, before anything is loaded."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.landing.manifest import Format, LandingError, Manifest, Part
+
+if TYPE_CHECKING:
+    from include.landing.store import LandingStore
+
+NO_PART = "(none)"
+
+_EXCERPT_CHARACTERS = 160
+_LINE_BYTES = 1024 * 1024
+_PARQUET_MAGIC = b"PAR1"
+
+
+def profile(
+    store: LandingStore, manifest: Manifest, *, required: Sequence[str] = (), optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Look at every part of a landing as far as it takes to say whether it can be loaded.
+
+    Parquet: the footer, and of every row group that its columns lie inside the file and that its last one decodes.
+    CSV (RFC 4180, UTF-8): every row, by the csv module. JSON: every document (RFC 8259, an object, UTF-8).
+    No file is held in memory.
+
+    Args:
+        store: Where the landing lies.
+        manifest: The landing.
+        required: Columns that must be there (of JSON documents: top-level members, in each document).
+        optional: Columns that may be there. All others are new. Names of columns compare without regard to case
+            (`Airport_fee` is `airport_fee`), those of JSON members with it, as JSON does.
+
+    Returns:
+        One row a part, and for a landing of no parts one row whose part is `(none)`, with the columns:
+        part (text), bytes (stored size), records (rows or documents; None if they cannot be counted),
+        fault (None or one sentence), missing_columns and new_columns (comma-joined, or None; None as well when the
+        columns could not be read, or when neither required nor optional names any),
+        and for the whole landing, the same on every row: refused (requests that the API refused), documents (JSON
+        documents or files landed), requests (both together), refused_share (refused / requests).
+    """
+    documents = manifest.records if manifest.records is not None else len(manifest.parts)
+    refused = len(manifest.refused)
+    rows: list[dict[str, object]] = []
+    for part in manifest.parts:
+        try:
+            look = _LOOKS[manifest.format](store, manifest, part)
+        except LandingError as error:
+            look = _Look(fault=str(error))
+        rows.append({"part": part.name, "bytes": part.bytes, **_judge(look, manifest.format, required, optional)})
+    if not rows:
+        fault = f"nothing was landed: the API refused all of {refused} requests" if refused else "nothing was landed"
+        rows.append({"part": NO_PART, "bytes": 0, **_judge(_Look(0, fault), manifest.format, required, optional)})
+    requests = documents + refused
+    frame = pd.DataFrame(rows).assign(
+        refused=refused, documents=documents, requests=requests, refused_share=refused / requests if requests else 0.0
+    )
+    return frame.astype({"records": "Int64"})
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen in one part. Columns in every record, and in any: the two differ for documents alone."""
+
+    records: int | None = None
+    fault: str | None = None
+    in_all: Collection[str] | None = None
+    in_any: Collection[str] = ()
+
+
+def _judge(look: _Look, format: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, object]:
+    def same(name: str) -> str:
+        return name if format == "json" else name.lower()
+
+    missing = new = None
+    if (required or optional) and look.in_all is not None:
+        there = {same(name) for name in look.in_all}
+        known = {same(name) for name in (*required, *optional)}
+        missing = ", ".join(name for name in required if same(name) not in there) or None
+        new = ", ".join(name for name in look.in_any if same(name) not in known) or None
+    fault = look.fault
+    if (
+        format == "csv"
+        and required
+        and not fault
+        and not {same(name) for name in required} & {same(name) for name in look.in_any}
+    ):
+        # A header with nothing of what it must have is no header: an error page with status 200, most often.
+        fault = f"not the CSV file expected: {_beginning(','.join(look.in_any).encode())}"
+    return {"records": look.records, "fault": fault, "missing_columns": missing, "new_columns": new}
+
+
+def _look_at_parquet(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
+    with store.open_part(manifest, part) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(_EXCERPT_CHARACTERS)
+        if not head.startswith(_PARQUET_MAGIC):
+            return _Look(fault=f"not a Parquet file: {_beginning(head)}")
+        file.seek(-len(_PARQUET_MAGIC), os.SEEK_END)
+        if size < 12 or file.read() != _PARQUET_MAGIC:
+            return _Look(fault=f"truncated Parquet file: it ends after {size} bytes without a footer")
+        file.seek(0)
+        try:
+            # Read through Arrow's buffered stream: a row group must not come into memory as a whole.
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as fault:
+            return _Look(fault=f"damaged Parquet file: its footer cannot be read ({_one_line(fault)})")
+        metadata = parquet.metadata
+        columns = parquet.schema_arrow.names
+        return _Look(
+            metadata.num_rows, _repeated(columns) or _fault_of_row_groups(parquet, size), in_all=columns, in_any=columns
+        )
+
+
+def _fault_of_row_groups(parquet: pq.ParquetFile, size: int) -> str | None:
+    """Whether each row group is there to its end: the column that lies last in it must decode to all its rows."""
+    for number in range(parquet.metadata.num_row_groups):
+        group = parquet.metadata.row_group(number)
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        if not chunks:
+            continue
+        starts = [min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset))) for chunk in chunks]
+        ends = [start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True)]
+        if max(ends) > size:
+            return f"truncated Parquet file: row group {number} reaches to byte {max(ends)}, the file has {size}"
+        last = chunks[ends.index(max(ends))].path_in_schema
+        try:
+            batches = parquet.iter_batches(row_groups=[number], columns=[last], use_threads=False)
+            rows = sum(batch.num_rows for batch in batches)
+        except (pa.ArrowException, OSError) as fault:
+            return f"damaged Parquet file: column {last!r} of row group {number} cannot be read ({_one_line(fault)})"
+        if rows != group.num_rows:
+            return f"damaged Parquet file: row group {number} has {rows} of its {group.num_rows} rows"
+    return None
+
+
+def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
+    columns: list[str] | None = None
+    records = 0
+    with store.open_part(manifest, part) as file:
+        reader = csv.reader(csv_lines(file), strict=True)
+        try:
+            for row in filter(None, reader):  # an empty line is no row
+                if columns is None:
+                    columns = row
+                    if fault := _repeated(columns):
+                        return _Look(fault=fault, in_all=columns, in_any=columns)
+                elif len(row) != len(columns):
+                    fault = f"line {reader.line_num}: {len(row)} fields, where the header has {len(columns)}"
+                    return _Look(fault=fault, in_all=columns, in_any=columns)
+                else:
+                    records += 1
+        except (csv.Error, UnicodeDecodeError) as error:
+            # A line that never came out of the decoder has not been counted by the reader.
+            line = reader.line_num + isinstance(error, UnicodeDecodeError)
+            return _Look(fault=f"line {line}: {_one_line(error)}", in_all=columns, in_any=columns or ())
+    if columns is None:
+        return _Look(0, "empty file: it has not even a header")
+    return _Look(records, in_all=columns, in_any=columns)
+
+
+def csv_lines(file: BinaryIO) -> Iterator[str]:
+    """The lines of a UTF-8 file, without the byte order mark that may open it, for the csv module.
+
+    Raises:
+        csv.Error: A line is longer than 1 MiB (the loader reads in blocks of that), or holds a NUL character.
+        UnicodeDecodeError: A line is not UTF-8.
+    """
+    encoding = "utf-8-sig"
+    while line := file.readline(_LINE_BYTES):
+        if len(line) == _LINE_BYTES:
+            raise csv.Error(f"a line longer than {_LINE_BYTES} bytes")
+        if b"\0" in line:
+            raise csv.Error("a NUL character, which no text column can hold")
+        yield line.decode(encoding)
+        encoding = "utf-8"
+
+
+def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
+    records = faults = 0
+    first: str | None = None
+    in_any: dict[str, None] = {}  # a set that keeps its order
+    in_all: set[str] | None = None
+    for number, line in enumerate(store.iter_documents(manifest, part), start=1):
+        records += 1
+        try:
+            document = parse_json(line)
+        except ValueError as error:
+            fault: str | None = f"line {number} is not JSON: {_one_line(error)}"
+        else:
+            fault = None if isinstance(document, dict) else f"line {number} is not an object: {_beginning(line)}"
+        if fault:
+            faults += 1
+            first = first or fault
+        else:
+            in_any |= dict.fromkeys(document)
+            in_all = set(document) if in_all is None else in_all & document.keys()
+    more = f" (and {faults - 1} more of {records} lines)" if faults > 1 else ""
+    return _Look(records, first and first + more, in_all=in_all, in_any=in_any)
+
+
+def parse_json(text: bytes) -> object:
+    """One JSON text by the letter of RFC 8259: UTF-8 without a mark, no NaN, no Infinity. Numbers stay text.
+
+    Raises:
+        ValueError: It is none; the message says where.
+    """
+    try:
+        document: object = json.loads(text.decode(), parse_constant=_refuse_constant, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _repeated(columns: Sequence[str]) -> str | None:
+    counts = Counter(name.lower() for name in columns)
+    names = ", ".join(repr(name) for name, count in counts.items() if count > 1)
+    return f"columns of the same name but for case: {names}" if names else None
+
+
+def _beginning(content: bytes) -> str:
+    return f'it begins with "{_one_line(content.decode(errors="replace"))}"' if content else "it is empty"
+
+
+def _one_line(text: object) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= _EXCERPT_CHARACTERS else line[:_EXCERPT_CHARACTERS] + "…"
+
+
+_LOOKS: dict[Format, Callable[[LandingStore, Manifest, Part], _Look]] = {
+    "csv": _look_at_csv,
+    "json": _look_at_documents,
+    "parquet": _look_at_parquet,
+}

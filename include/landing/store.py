@@ -1,0 +1,464 @@
+"""Landings in S3: written once and whole, read as streams.
+
+Keys: `landing/<source>/<entity>/dt=<partition>/run=<run id>/part-00001.<ext>` and, last of all, `_manifest.json`.
+No manifest, no landing. A second try of the same run writes `run=<run id>.2/`, a third `.3/`, and so on: whoever begins
+claims its folder by creating `_started` there, which S3 grants to one alone (`If-None-Match: *`), so that a retry and
+the worker that it replaces, should that one still be alive, never write into the same folder. A landing that is given
+up leaves nothing behind. One that was killed leaves its `_started` and maybe parts, which nobody reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import logging
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
+
+import pyarrow as pa
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.landing.manifest import Format, LandingError, Manifest, Part, Refusal
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from typing_extensions import Buffer
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "_manifest.json"
+STARTED = "_started"
+
+_UPLOAD_BYTES = 8 * 1024 * 1024  # a piece of a multipart upload: S3 allows 10,000 of them, so 80 GB an object
+_PART_CONTENT_BYTES = 256 * 1024 * 1024  # documents before compression in one part; by content, so that equal is equal
+_READ_BYTES = 1024 * 1024
+_NEWLINES = bytes.maketrans(b"\r\n", b"  ")  # JSON knows newlines as white space alone (RFC 8259, section 2)
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+_EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
+_LAST_MODIFIED_TICK = timedelta(seconds=2)  # S3 lists times in whole seconds
+
+
+class LandingStore:
+    """All landings of one bucket.
+
+    Args:
+        client: A boto3 S3 client; its credentials must allow to list, get, put and delete below `landing/`.
+        bucket: Name of the bucket.
+    """
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    @contextmanager
+    def begin(
+        self, *, source: str, entity: str, partition: str, run_id: str, format: Format
+    ) -> Iterator[LandingWriter]:
+        """Begin a landing; it becomes real by `commit`, and leaving without that removes all that was written.
+
+        Args:
+            source: Name of the source folder.
+            entity: Name of the entity.
+            partition: The logical date as the partition says it (`2024-01`, `2026-11-21T13`, `all`).
+            run_id: The run that fetches; in the key, all but letters, digits and `._-` become `-`.
+            format: How the parts are to be read: `json` for documents, `csv` or `parquet` for files.
+
+        Yields:
+            The writer. It is not thread-safe.
+
+        Raises:
+            ValueError: A name cannot be part of a key, or the format is unknown.
+            LandingError: The bucket does not exist.
+        """
+        for what, name in {"source": source, "entity": entity, "partition": partition}.items():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{what} {name!r} cannot be part of a landing's key: use letters, digits and _.:-")
+        if format not in get_args(Format):
+            raise ValueError(f"format {format!r} is not one of {', '.join(get_args(Format))}")
+        landing_id = _next_landing_id()
+        writer = LandingWriter(
+            self,
+            folder=self._claim(f"{_prefix(source, entity, partition)}run={_safe(run_id)}", landing_id),
+            about={
+                "landing_id": landing_id,
+                "source": source,
+                "entity": entity,
+                "partition": partition,
+                "run_id": run_id,
+                "format": format,
+                "fetched_at": datetime.fromtimestamp(landing_id / 1_000_000, tz=UTC),
+            },
+        )
+        try:
+            yield writer
+        finally:
+            if writer.committed is None:
+                writer.abort()
+
+    def latest(self, source: str, entity: str, partition: str) -> Manifest | None:
+        """The landing of a partition that was committed last, or None.
+
+        Last by the time at which S3 took the manifest; among those of the same two seconds, by `landing_id`.
+        """
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=_prefix(source, entity, partition)
+        )
+        times = {
+            entry["Key"]: entry["LastModified"]
+            for page in pages
+            for entry in page.get("Contents", [])
+            if entry["Key"].endswith(f"/{MANIFEST}")
+        }
+        newest = max(times.values(), default=None)
+        candidates = [key for key, at in times.items() if newest and at > newest - _LAST_MODIFIED_TICK]
+        return max(map(self._read, candidates), key=lambda manifest: manifest.landing_id, default=None)
+
+    def read(self, uri: str) -> Manifest:
+        """The manifest of the landing at a URI (`s3://bucket/landing/…/run=…/`, as `Manifest.uri` has it).
+
+        Raises:
+            ValueError: The URI is of another bucket or no landing.
+            LandingError: There is no manifest, so no landing.
+        """
+        root = f"s3://{self.bucket}/"
+        if not uri.startswith(f"{root}landing/"):
+            raise ValueError(f"{uri!r} is not a landing of this bucket: a landing's URI begins with {root}landing/")
+        return self._read(self._key(uri).rstrip("/") + f"/{MANIFEST}")
+
+    @contextmanager
+    def open_part(self, manifest: Manifest, part: Part) -> Iterator[BinaryIO]:
+        """The content of a part as a seekable local file, complete and checked, for as long as the context lasts.
+
+        It lies on disk as a nameless temporary file (in TMPDIR), never in memory. JSON documents come decompressed.
+
+        Raises:
+            LandingError: The object is gone, or is not what the manifest says.
+        """
+        with tempfile.TemporaryFile() as file:
+            for chunk in self._content(manifest, part):
+                file.write(chunk)
+            file.seek(0)
+            yield file
+
+    def iter_documents(self, manifest: Manifest, part: Part | None = None) -> Iterator[bytes]:
+        """The raw JSON payloads of a landing in their order, streamed; of one part alone if one is given.
+
+        Raises:
+            LandingError: The landing holds files; or an object is gone or is not what the manifest says, which is
+                known for certain only after the part's last document.
+        """
+        if manifest.format != "json":
+            raise LandingError(f"{manifest.uri} holds {manifest.format} files, not JSON documents: open its parts")
+        for each in manifest.parts if part is None else (part,):
+            rest = b""
+            for chunk in self._content(manifest, each):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+
+    def _content(self, manifest: Manifest, part: Part) -> Iterator[bytes]:
+        """What a part holds, decompressed if it is compressed, and checked against the manifest's hash."""
+        uri = manifest.uri + part.name
+        seen = hashlib.sha256()
+        try:
+            with self.client.get_object(Bucket=self.bucket, Key=self._key(uri))["Body"] as body:
+                stream = (
+                    body if manifest.format != "json" else pa.CompressedInputStream(pa.PythonFile(body, "r"), "zstd")
+                )
+                while chunk := stream.read(_READ_BYTES):
+                    seen.update(chunk)
+                    yield chunk
+        except self.client.exceptions.NoSuchKey:
+            raise LandingError(f"{uri}: its manifest names it, but it is gone: restore it, or land it again") from None
+        except OSError as fault:  # what Arrow raises for a stream that is not zstd, or not all of it
+            raise LandingError(f"{uri}: {fault}: it was changed after landing; restore it, or land it again") from None
+        if seen.hexdigest() != part.sha256:
+            raise LandingError(
+                f"{uri}: its content has sha256 {seen.hexdigest()}, and its manifest says {part.sha256}: "
+                "it was changed after landing; restore it, or land it again"
+            )
+
+    def _key(self, uri: str) -> str:
+        return uri.removeprefix(f"s3://{self.bucket}/")
+
+    def _read(self, key: str) -> Manifest:
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self.client.exceptions.NoSuchKey:
+            raise LandingError(
+                f"s3://{self.bucket}/{key}: there is no such manifest, so this landing never happened: "
+                "check the URI in ops.landing, or land it again"
+            ) from None
+        return Manifest.model_validate_json(body)
+
+    def _claim(self, run: str, landing_id: int) -> str:
+        """Make the first folder of a run that nobody holds ours, and return its key (`…/run=x/`, `…/run=x.2/`, …)."""
+        for attempt in itertools.count(1):
+            folder = f"{run}/" if attempt == 1 else f"{run}.{attempt}/"
+            try:
+                self.client.put_object(
+                    Bucket=self.bucket, Key=folder + STARTED, Body=str(landing_id).encode(), IfNoneMatch="*"
+                )
+            except self.client.exceptions.NoSuchBucket:
+                raise LandingError(
+                    f"s3://{self.bucket}: there is no such bucket: create it, or correct SLUICE_BUCKET"
+                ) from None
+            except ClientError as fault:
+                if _is_taken(fault):
+                    continue
+                raise
+            # Whoever committed there has removed its claim, after writing the manifest: look for that only now.
+            found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=folder + MANIFEST)
+            if not found.get("KeyCount"):
+                return folder
+            self.client.delete_object(Bucket=self.bucket, Key=folder + STARTED)
+        raise AssertionError("unreachable: the count has no end")
+
+
+class LandingWriter:
+    """Writes one landing; made by `LandingStore.begin`.
+
+    Memory is bounded by one upload piece (8 MiB) and the document or chunk in hand, whatever the landing's size.
+    """
+
+    def __init__(self, store: LandingStore, folder: str, about: Mapping[str, Any]) -> None:
+        self.committed: Manifest | None = None
+        self._store = store
+        self._folder = folder
+        self._about = about
+        self._parts: list[Part] = []
+        self._refused: list[Refusal] = []
+        self._documents: _DocumentPart | None = None
+        self._uploads: list[_Upload] = []
+
+    def add_document(self, body: bytes) -> None:
+        """Add one JSON payload as the next line of the current zstd NDJSON part.
+
+        It is stored byte for byte, but for raw newlines, which become spaces: JSON has them as white space alone.
+        Nothing looks inside: whether it is JSON is the gate's question.
+
+        Raises:
+            ValueError: The landing is of files.
+        """
+        if self._about["format"] != "json":
+            raise ValueError(f"this landing is of {self._about['format']} files: use add_file")
+        if self._documents is None:
+            self._documents = _DocumentPart(self._begin_part("ndjson.zst"))
+        self._documents.add(body.translate(_NEWLINES) + b"\n")
+        if self._documents.content_bytes >= _PART_CONTENT_BYTES:
+            self._end_documents()
+
+    def add_file(self, chunks: Iterable[bytes], extension: str) -> None:
+        """Add one file as it came, as a part of its own.
+
+        Args:
+            chunks: The file's bytes in pieces of any size, taken as a stream.
+            extension: Its name's ending, `parquet` or `csv`.
+
+        Raises:
+            ValueError: The landing is of documents, or the extension is none.
+        """
+        if self._about["format"] == "json":
+            raise ValueError("this landing is of JSON documents: use add_document")
+        if not _EXTENSION.fullmatch(extension):
+            raise ValueError(f"extension {extension!r} is none: give it as 'parquet' or 'csv'")
+        upload = self._begin_part(extension)
+        seen = hashlib.sha256()
+        for chunk in chunks:
+            seen.update(chunk)
+            upload.write(chunk)
+        self._end_part(upload, sha256=seen.hexdigest(), records=None)
+
+    def refuse(self, params: Mapping[str, str], status: int, message: str) -> None:
+        """Record one request that the API refused, without its key; the landing goes on."""
+        self._refused.append(Refusal(params=dict(params), status=status, message=message))
+
+    def commit(self, request: Mapping[str, object]) -> Manifest:
+        """Make the landing real by writing its manifest, once and for all.
+
+        Args:
+            request: What was asked: method, url, parameters; JSON values, no secrets.
+
+        Returns:
+            The manifest as it was written.
+
+        Raises:
+            LandingError: The folder holds a manifest already.
+        """
+        if self.committed is not None:
+            raise LandingError(f"{self.committed.uri} is committed: begin another landing for more")
+        self._end_documents()
+        counts = [part.records for part in self._parts if part.records is not None]
+        manifest = Manifest(
+            **self._about,
+            uri=f"s3://{self._store.bucket}/{self._folder}",
+            parts=tuple(self._parts),
+            bytes=sum(part.bytes for part in self._parts),
+            records=sum(counts) if self._about["format"] == "json" else None,
+            sha256=hashlib.sha256("".join(part.sha256 for part in self._parts).encode()).hexdigest(),
+            request=dict(request),
+            refused=tuple(self._refused),
+        )
+        client, bucket = self._store.client, self._store.bucket
+        try:
+            client.put_object(
+                Bucket=bucket,
+                Key=self._folder + MANIFEST,
+                Body=manifest.model_dump_json(indent=2).encode(),
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+        except ClientError as fault:
+            # boto3 sends again when an answer got lost: the manifest in the way may well be this one.
+            if not _is_taken(fault) or self._store.read(manifest.uri) != manifest:
+                raise
+        self.committed = manifest
+        client.delete_object(Bucket=bucket, Key=self._folder + STARTED)
+        logger.info(
+            "landed source=%s entity=%s partition=%s landing_id=%d parts=%d bytes=%d records=%s refused=%d "
+            "seconds=%.1f uri=%s",
+            manifest.source,
+            manifest.entity,
+            manifest.partition,
+            manifest.landing_id,
+            len(manifest.parts),
+            manifest.bytes,
+            manifest.records,
+            len(manifest.refused),
+            time.time() - manifest.landing_id / 1_000_000,
+            manifest.uri,
+        )
+        return manifest
+
+    def abort(self) -> None:
+        """Remove all that was written. Leaving `LandingStore.begin` without a commit does this."""
+        client, bucket = self._store.client, self._store.bucket
+        try:
+            for upload in self._uploads:
+                upload.abort()
+            # The manifest first: it may be there, if S3 took it and its answer was lost.
+            for name in (MANIFEST, *(upload.name for upload in self._uploads), STARTED):
+                client.delete_object(Bucket=bucket, Key=self._folder + name)
+        except (BotoCoreError, ClientError) as fault:
+            # The reason for giving up matters more than this, and without a manifest nobody reads the rest.
+            logger.warning("landing_not_removed uri=s3://%s/%s fault=%s", bucket, self._folder, fault)
+        else:
+            logger.info("landing_given_up uri=s3://%s/%s", bucket, self._folder)
+
+    def _begin_part(self, extension: str) -> _Upload:
+        name = f"part-{len(self._uploads) + 1:05d}.{extension}"
+        self._uploads.append(_Upload(self._store.client, self._store.bucket, self._folder, name))
+        return self._uploads[-1]
+
+    def _end_part(self, upload: _Upload, *, sha256: str, records: int | None) -> None:
+        upload.finish()
+        self._parts.append(Part(name=upload.name, bytes=upload.bytes, sha256=sha256, records=records))
+
+    def _end_documents(self) -> None:
+        if self._documents is not None:
+            self._documents.stream.close()
+            self._end_part(
+                self._documents.upload, sha256=self._documents.seen.hexdigest(), records=self._documents.records
+            )
+            self._documents = None
+
+
+class _Upload(io.RawIOBase):
+    """One object on its way to S3: a plain put if it is small, multipart once it is not."""
+
+    def __init__(self, client: S3Client, bucket: str, folder: str, name: str) -> None:
+        self.name = name
+        self.bytes = 0
+        self._client = client
+        self._bucket = bucket
+        self._key = folder + name
+        self._buffer = bytearray()
+        self._upload_id: str | None = None
+        self._done: list[CompletedPartTypeDef] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        size = memoryview(data).nbytes
+        self.bytes += size
+        self._buffer += data
+        while len(self._buffer) > _UPLOAD_BYTES:
+            self._send(bytes(self._buffer[:_UPLOAD_BYTES]))
+            del self._buffer[:_UPLOAD_BYTES]
+        return size
+
+    def finish(self) -> None:
+        """Make the object visible. Not `close`, which the garbage collector would call for one that was given up."""
+        if self._upload_id is None:
+            self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))
+        else:
+            self._send(bytes(self._buffer))
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, MultipartUpload={"Parts": self._done}
+            )
+            self._upload_id = None
+        self._buffer.clear()
+
+    def abort(self) -> None:
+        if self._upload_id is not None:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
+            self._upload_id = None
+
+    def _send(self, piece: bytes) -> None:
+        if self._upload_id is None:
+            self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
+        number = len(self._done) + 1
+        answer = self._client.upload_part(
+            Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=piece
+        )
+        self._done.append({"PartNumber": number, "ETag": answer["ETag"]})
+
+
+class _DocumentPart:
+    """The NDJSON part that documents are being added to."""
+
+    def __init__(self, upload: _Upload) -> None:
+        self.upload = upload
+        self.stream = pa.CompressedOutputStream(pa.PythonFile(upload, "w"), "zstd")
+        self.seen = hashlib.sha256()
+        self.records = 0
+        self.content_bytes = 0
+
+    def add(self, line: bytes) -> None:
+        self.stream.write(line)
+        self.seen.update(line)
+        self.records += 1
+        self.content_bytes += len(line)
+
+
+_last_landing_id = 0
+_landing_id_lock = threading.Lock()
+
+
+def _next_landing_id() -> int:
+    """Microseconds since the epoch, never twice the same in this process."""
+    global _last_landing_id
+    with _landing_id_lock:
+        _last_landing_id = max(_last_landing_id + 1, time.time_ns() // 1000)
+        return _last_landing_id
+
+
+def _prefix(source: str, entity: str, partition: str) -> str:
+    return f"landing/{source}/{entity}/dt={partition}/"
+
+
+def _safe(run_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", run_id)
+
+
+def _is_taken(fault: ClientError) -> bool:
+    """Whether S3 refused a write because the object exists (412), or is being written by another just now (409)."""
+    return fault.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
