@@ -54,7 +54,7 @@ class Partition(_Strict):
 
 
 class Param(_Strict):
-    """A list that a run may override: in the DAG's form, with `--param`, or with an Airflow Variable."""
+    """A list that a run may override, in the DAG's form or with `--param`."""
 
     description: str
     default: tuple[str, ...] = Field(min_length=1)
@@ -167,6 +167,10 @@ class Source(_Strict):
     def table(self, entity: str) -> str:
         """The raw table's name."""
         return f"{self.name}__{entity}"
+
+    def staging_model(self, entity: str) -> str:
+        """The dbt staging model's name."""
+        return f"stg_{self.name}__{entity}"
 
     def partition_of(self, entity: str) -> Partition:
         """The entity's partition, or the source's where it has none of its own."""

@@ -1,0 +1,65 @@
+"""Airflow connections -> what the rooms take as arguments. Secrets come from here and from nowhere else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from airflow.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk import Connection
+
+from include.extract import Api
+from include.landing import LandingStore
+from include.pipeline.model import Source
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LOADER, TRANSFORMER, GATE, PUBLISHER = "sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher"
+S3 = "sluice_s3"
+
+
+def warehouse_dsn(connection_id: str) -> str:
+    """The postgresql:// URI of a warehouse connection, secrets included: never log it."""
+    return "postgresql://" + _connection(connection_id).get_uri().split("://", 1)[1]
+
+
+def landing_store() -> LandingStore:
+    """The bucket `SLUICE_BUCKET` through the connection `sluice_s3`."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    _connection(S3)
+    client: S3Client = S3Hook(aws_conn_id=S3).get_conn()
+    return LandingStore(client, os.environ.get("SLUICE_BUCKET", "sluice-lake"))
+
+
+def api_of(source: Source) -> Api:
+    """The API behind the source's HTTP connection: host and port are its address, the password is its key."""
+    connection = _connection(source.connection)
+    scheme = connection.schema or ("https" if connection.port in (None, 443) else "http")
+    port = f":{connection.port}" if connection.port else ""
+    if source.auth and not connection.password:
+        raise AirflowException(
+            f"connection {source.connection!r}: it has no password, and the API of {source.name} wants a key; put the key "
+            "into the connection's password"
+        )
+    limit = connection.extra_dejson.get("calls_per_minute", source.calls_per_minute)
+    return Api(
+        connection=source.connection,
+        base_url=f"{scheme}://{connection.host}{port}",
+        key=connection.password if source.auth else None,
+        key_in=source.auth.place if source.auth else "none",
+        key_name=source.auth.name if source.auth else "",
+        calls_per_minute=int(limit) if limit else None,
+        timeout_seconds=source.timeout_seconds,
+    )
+
+
+def _connection(connection_id: str) -> Connection:
+    try:
+        return Connection.get(connection_id)
+    except AirflowNotFoundException:
+        raise AirflowException(
+            f"connection {connection_id!r} is not defined; add it under Admin > Connections, in a secrets backend, or as "
+            f"AIRFLOW_CONN_{connection_id.upper()} (README: Go live)"
+        ) from None

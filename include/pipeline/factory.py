@@ -1,0 +1,303 @@
+"""A source folder -> its DAG: land, raw, staging, marts, publish, with a gate behind each layer.
+
+The tasks here say which connection and which rows; what is done is in `steps` and in the rooms it calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, Asset, Param, TaskGroup, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.utils.types import DagRunType
+from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos.constants import InvocationMode, LoadMode, TestBehavior
+from cosmos.profiles import PostgresUserPasswordProfileMapping
+
+from include.pipeline.connections import TRANSFORMER
+from include.pipeline.model import SOURCES, Source, SourceError, load_source, source_names
+from include.pipeline.partition import RunPartition, partition_of_run
+
+if TYPE_CHECKING:
+    from include.pipeline.steps import Landing
+
+log = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).resolve().parents[2]
+DBT_PROJECT = Path(os.environ.get("SLUICE_DBT_PROJECT_DIR", PROJECT / "dbt_project"))
+DBT_MANIFEST = Path(os.environ.get("SLUICE_DBT_MANIFEST", DBT_PROJECT / "target" / "manifest.json"))
+LANDED = "gate_landing"
+"""the task whose XCom says what the run landed"""
+
+_ANY_LOADED = "none_failed_min_one_success"
+
+
+def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]:
+    """The DAGs of all source folders; one that is wrong takes no other with it.
+
+    Args:
+        only: the one folder to build (a worker wants no other), or None for all.
+
+    Returns:
+        The DAGs by name, and the faults by the name of the folder that has no DAG for them.
+    """
+    dags: dict[str, DAG] = {}
+    faults: dict[str, str] = {}
+    for name in source_names():
+        if only not in (None, name):
+            continue
+        try:
+            dags[name] = build_dag(name)
+        except SourceError as fault:
+            faults[name] = str(fault)
+        except Exception as fault:
+            faults[name] = f"include/sources/{name}: {type(fault).__name__}: {fault}"
+    return dags, faults
+
+
+def build_dag(name: str) -> DAG:
+    """The DAG of a source folder.
+
+    Raises:
+        SourceError: its `source.yml` is wrong.
+    """
+    source = load_source(name)
+    with DAG(
+        dag_id=source.name,
+        auto_register=False,
+        description=source.description,
+        doc_md=_doc_md(source),
+        schedule=source.schedule,
+        start_date=datetime(source.start_date.year, source.start_date.month, source.start_date.day, tzinfo=UTC),
+        catchup=source.catchup,
+        max_active_runs=1,
+        tags=["source", *source.tags],
+        params=_params(source),
+        default_args={
+            "owner": source.owner,
+            "retries": source.retries,
+            "retry_delay": timedelta(seconds=source.retry_delay_seconds),
+        },
+    ) as dag:
+        check = check_api(source)
+        with TaskGroup("landing", tooltip="Fetched and stored in S3 as it came"):
+            fetched = [_fetch.override(task_id=f"fetch_{entity}")(source.name, entity) for entity in source.entities]
+        landed = _gate_landing.override(task_id=LANDED)(source.name, fetched)
+        with TaskGroup("raw", tooltip="Loaded as it came, with its lineage") as raw:
+            for entity in source.entities:
+                _load.override(task_id=f"load_{entity}")(source.name, entity, landed)
+        gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw", landed)
+        staging = _models("staging", f"path:models/staging/{source.name}")
+        gate_staging = _gate.override(task_id="gate_staging")(source.name, "staging", landed)
+        marts = _models("marts", f"path:models/marts,tag:{source.name}")
+        gate_marts = _gate.override(task_id="gate_marts")(source.name, "marts", landed)
+        publish = _publish.override(
+            task_id="publish", outlets=[Asset(name=f"analytics_{source.name}", uri=f"sluice://analytics/{source.name}")]
+        )(source.name, landed)
+        check >> fetched
+        landed >> raw >> gate_raw >> staging >> gate_staging >> marts >> gate_marts >> publish
+    return dag
+
+
+@task
+def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
+    """Fetch and land one entity; in a run from landings, find its newest landing instead."""
+    from include.extract import ApiClient, KeyRefused
+    from include.pipeline import connections, steps
+
+    source, context = load_source(source_name), get_current_context()
+    params: Mapping[str, Any] = context["params"]
+    partition = _partition(source, entity, context)
+    store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
+    try:
+        if params["from_landing"]:
+            return steps.fetched_before(source, entity, partition, params, store=store, dsn=dsn)
+        with ApiClient(connections.api_of(source)) as client:
+            return steps.fetch(
+                source, entity, partition, params, client=client, store=store, dsn=dsn, run_id=context["run_id"]
+            )
+    except steps.NothingToDo as reason:
+        raise _skip(reason) from None
+    except (KeyRefused, steps.FetchError) as fault:  # asking again would give the same
+        raise AirflowFailException(str(fault)) from None
+
+
+@task(trigger_rule="none_failed")
+def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[str, Any]:
+    """Gate what was landed, and tell the tasks behind what the run is about."""
+    from include.gates import check_frame, load_gates
+    from include.landing.profile import profile
+    from include.pipeline import connections, steps
+
+    source = load_source(source_name)
+    landed = [landing for landing in fetched if landing is not None]
+    if steps.only_lookups(source, landed):
+        raise _skip("nothing new to load; the skipped fetch tasks say why")
+    store, verdicts = connections.landing_store(), []
+    gates = load_gates(SOURCES / source_name / "gates.yml")
+    for landing in landed:
+        fields = source.entities[landing["entity"]].fields
+        frame = profile(
+            store,
+            store.read(landing["uri"]),
+            required=[name for name, column in fields.items() if not column.optional],
+            optional=[name for name, column in fields.items() if column.optional],
+        )
+        verdicts.append(check_frame(gates.landing, frame, name=landing["entity"]))
+    landing_ids = [landing["landing_id"] for landing in landed]
+    _conclude(verdicts, source_name, "landing", landing_ids)
+    return {"landings": landed, "landing_ids": ",".join(map(str, landing_ids))}
+
+
+@task
+def _load(source_name: str, entity: str, landed: Mapping[str, Any]) -> int:
+    """Load one entity's landing into raw; without one, see that its table is there."""
+    from include.pipeline import connections, steps
+
+    landing = next((one for one in landed["landings"] if one["entity"] == entity), None)
+    try:
+        return steps.load(
+            load_source(source_name),
+            entity,
+            landing,
+            store=connections.landing_store(),
+            dsn=connections.warehouse_dsn(connections.LOADER),
+        )
+    except steps.NothingToDo as reason:
+        raise _skip(reason) from None
+
+
+@task
+def _gate(source_name: str, layer: str, landed: Mapping[str, Any]) -> None:
+    """Gate the run's rows of one layer inside the warehouse."""
+    from include.gates import check_tables, load_gates
+    from include.pipeline import connections
+
+    source = load_source(source_name)
+    gates = getattr(load_gates(SOURCES / source_name / "gates.yml"), layer)
+    entities = {landing["entity"] for landing in landed["landings"]}
+    absent = set(source.entities) - entities
+    names = {"raw": source.table, "staging": source.staging_model}
+    if layer in names:  # a table of an entity that the run did not load has no rows to gate
+        gates = {table: checks for table, checks in gates.items() if table not in {names[layer](name) for name in absent}}
+    landing_ids = [landing["landing_id"] for landing in landed["landings"]]
+    url = connections.warehouse_dsn(connections.GATE)
+    _conclude([check_tables(gates, url=url, schema=layer, landing_ids=landing_ids)], source_name, layer, landing_ids)
+
+
+@task
+def _publish(source_name: str, landed: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Move the run's changes of all the source's marts to `analytics`, in one transaction."""
+    from include.pipeline import connections
+    from include.warehouse.publish import marts, publish
+
+    done = publish(
+        connections.warehouse_dsn(connections.PUBLISHER),
+        marts(DBT_MANIFEST, tag=source_name),
+        source=source_name,
+        dag_run_id=get_current_context()["run_id"],
+        landing_ids=[landing["landing_id"] for landing in landed["landings"]],
+    )
+    return {one.model: [one.rows_deleted, one.rows_inserted] for one in done}
+
+
+def _models(layer: str, select: str) -> DbtTaskGroup:
+    """The dbt models of a layer, each with its tests as one task, named as the model."""
+    return DbtTaskGroup(
+        group_id=layer,
+        project_config=ProjectConfig(
+            dbt_project_path=DBT_PROJECT, manifest_path=DBT_MANIFEST, install_dbt_deps=False, project_name="sluice"
+        ),
+        profile_config=ProfileConfig(
+            profile_name="sluice",
+            target_name="postgres",
+            profile_mapping=PostgresUserPasswordProfileMapping(
+                conn_id=TRANSFORMER, profile_args={"schema": "marts", "threads": 1}
+            ),
+        ),
+        execution_config=ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            select=[select],
+            test_behavior=TestBehavior.BUILD,
+            emit_datasets=False,
+            normalize_task_id=lambda node: node.name,
+        ),
+        operator_args={
+            "vars": {"landing_ids": f"{{{{ ti.xcom_pull(task_ids='{LANDED}')['landing_ids'] }}}}"},
+            "append_env": True,
+        },
+    )
+
+
+def _conclude(verdicts: Sequence[Any], source_name: str, layer: str, landing_ids: Sequence[int]) -> None:
+    """Record the verdicts, show them, and fail the task if one failed."""
+    import psycopg2
+
+    from include.gates import GateFailed, record, write_data_docs
+    from include.pipeline import connections
+
+    run_id = get_current_context()["run_id"]
+    connection = psycopg2.connect(connections.warehouse_dsn(connections.GATE))
+    try:
+        for verdict in verdicts:
+            log.info("gate source=%s layer=%s\n%s", source_name, layer, verdict.table())
+            record(connection, verdict, source=source_name, layer=layer, dag_run_id=run_id, landing_ids=landing_ids)
+        write_data_docs(connection, os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_uri()))
+        for verdict in verdicts:
+            verdict.raise_if_failed(source_name, layer)
+    except GateFailed as failure:  # the same rows would fail again
+        raise AirflowFailException(str(failure)) from None
+    finally:
+        connection.close()
+
+
+def _skip(reason: object) -> AirflowSkipException:
+    log.info("skipped: %s", reason)
+    return AirflowSkipException(str(reason))
+
+
+def _partition(source: Source, entity: str, context: Mapping[str, Any]) -> RunPartition:
+    run = context["dag_run"]
+    return partition_of_run(
+        source.partition_of(entity),
+        asked=context["params"]["date"],
+        logical_date=run.logical_date,
+        run_after=run.run_after,
+        is_scheduled=run.run_type == DagRunType.SCHEDULED,
+    )
+
+
+def _params(source: Source) -> dict[str, Param]:
+    """The fields of the DAG's form; `--date`, `--from-landing` and `--param` of the launcher set the same."""
+    own = {
+        name: Param(
+            list(param.default),
+            type="array",
+            minItems=1,
+            items={"type": "string"} | ({"enum": list(param.choices)} if param.choices else {}),
+            description=param.description,
+        )
+        for name, param in source.params.items()
+    }
+    return own | {
+        "date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            description=f"The {source.partition.grain} to load, by a day in it; empty: the newest that should be there.",
+        ),
+        "from_landing": Param(
+            False, type="boolean", description="Rebuild from the newest landing in S3, without calling the API."
+        ),
+    }
+
+
+def _doc_md(source: Source) -> str:
+    """What the DAG's page says: the source's README, which ends with what to do when the DAG fails."""
+    return (SOURCES / source.name / "README.md").read_text(encoding="utf-8")
