@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk import Connection
 
-from include.extract import Api
+from include.extract import Api, base_url_of
 from include.landing import LandingStore
 from include.pipeline.model import Source
 
@@ -36,8 +36,6 @@ def landing_store() -> LandingStore:
 def api_of(source: Source) -> Api:
     """The API behind the source's HTTP connection: host and port are its address, the password is its key."""
     connection = _connection(source.connection)
-    scheme = connection.schema or ("https" if connection.port in (None, 443) else "http")
-    port = f":{connection.port}" if connection.port else ""
     if source.auth and not connection.password:
         raise AirflowException(
             f"connection {source.connection!r}: it has no password, and the API of {source.name} wants a key; put the key "
@@ -46,7 +44,7 @@ def api_of(source: Source) -> Api:
     limit = connection.extra_dejson.get("calls_per_minute", source.calls_per_minute)
     return Api(
         connection=source.connection,
-        base_url=f"{scheme}://{connection.host}{port}",
+        base_url=base_url_of(connection.schema, connection.host or "", connection.port),
         key=connection.password if source.auth else None,
         key_in=source.auth.place if source.auth else "none",
         key_name=source.auth.name if source.auth else "",

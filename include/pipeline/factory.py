@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from include.pipeline.model import SOURCES, Source, SourceError, load_source, so
 from include.pipeline.partition import RunPartition, partition_of_run
 
 if TYPE_CHECKING:
+    from include.gates import LayerName, Verdict
     from include.pipeline.steps import Landing
 
 log = logging.getLogger(__name__)
@@ -130,7 +132,7 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
 @task(trigger_rule="none_failed")
 def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
-    from include.gates import check_frame, load_gates
+    from include.gates import check_frame, load_gates, merged
     from include.landing.profile import profile
     from include.pipeline import connections, steps
 
@@ -148,10 +150,9 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
             required=[name for name, column in fields.items() if not column.optional],
             optional=[name for name, column in fields.items() if column.optional],
         )
-        verdicts.append(check_frame(gates.landing, frame, name=landing["entity"]))
-    landing_ids = [landing["landing_id"] for landing in landed]
-    _conclude(verdicts, source_name, "landing", landing_ids)
-    return {"landings": landed, "landing_ids": ",".join(map(str, landing_ids))}
+        verdicts.append(check_frame(gates.layer("landing"), frame, name=landing["entity"]))
+    _conclude(merged(verdicts), source_name, "landing", landed)
+    return {"landings": landed, "landing_ids": ",".join(str(landing["landing_id"]) for landing in landed)}
 
 
 @task
@@ -173,21 +174,19 @@ def _load(source_name: str, entity: str, landed: Mapping[str, Any]) -> int:
 
 
 @task
-def _gate(source_name: str, layer: str, landed: Mapping[str, Any]) -> None:
+def _gate(source_name: str, layer: LayerName, landed: Mapping[str, Any]) -> None:
     """Gate the run's rows of one layer inside the warehouse."""
     from include.gates import check_tables, load_gates
     from include.pipeline import connections
 
-    source = load_source(source_name)
-    gates = getattr(load_gates(SOURCES / source_name / "gates.yml"), layer)
-    entities = {landing["entity"] for landing in landed["landings"]}
-    absent = set(source.entities) - entities
-    names = {"raw": source.table, "staging": source.staging_model}
-    if layer in names:  # a table of an entity that the run did not load has no rows to gate
-        gates = {table: checks for table, checks in gates.items() if table not in {names[layer](name) for name in absent}}
-    landing_ids = [landing["landing_id"] for landing in landed["landings"]]
-    url = connections.warehouse_dsn(connections.GATE)
-    _conclude([check_tables(gates, url=url, schema=layer, landing_ids=landing_ids)], source_name, layer, landing_ids)
+    verdict = check_tables(
+        load_gates(SOURCES / source_name / "gates.yml").layer(layer),
+        url=connections.warehouse_dsn(connections.GATE),
+        schema=layer,
+        landing_ids=[landing["landing_id"] for landing in landed["landings"]],
+        entities=[landing["entity"] for landing in landed["landings"]],
+    )
+    _conclude(verdict, source_name, layer, landed["landings"])
 
 
 @task
@@ -235,26 +234,28 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
     )
 
 
-def _conclude(verdicts: Sequence[Any], source_name: str, layer: str, landing_ids: Sequence[int]) -> None:
-    """Record the verdicts, show them, and fail the task if one failed."""
+def _conclude(verdict: Verdict, source_name: str, layer: LayerName, landed: Sequence[Landing]) -> None:
+    """Show the verdict, record it, and fail the task if it failed."""
     import psycopg2
 
     from include.gates import GateFailed, record, write_data_docs
     from include.pipeline import connections
 
-    run_id = get_current_context()["run_id"]
-    connection = psycopg2.connect(connections.warehouse_dsn(connections.GATE))
-    try:
-        for verdict in verdicts:
-            log.info("gate source=%s layer=%s\n%s", source_name, layer, verdict.table())
-            record(connection, verdict, source=source_name, layer=layer, dag_run_id=run_id, landing_ids=landing_ids)
+    log.info("gate source=%s layer=%s\n%s", source_name, layer, verdict.table())
+    with closing(psycopg2.connect(connections.warehouse_dsn(connections.GATE))) as connection:
+        record(
+            connection,
+            verdict,
+            source=source_name,
+            layer=layer,
+            dag_run_id=get_current_context()["run_id"],
+            landing_ids=[landing["landing_id"] for landing in landed],
+        )
         write_data_docs(connection, os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_uri()))
-        for verdict in verdicts:
-            verdict.raise_if_failed(source_name, layer)
+    try:
+        verdict.raise_if_failed(source_name, layer)
     except GateFailed as failure:  # the same rows would fail again
         raise AirflowFailException(str(failure)) from None
-    finally:
-        connection.close()
 
 
 def _skip(reason: object) -> AirflowSkipException:

@@ -69,7 +69,9 @@ def fetch(
         last = landings.latest(dsn, source=source.name, entity=entity_name, partition=partition.label)
         if last is not None and last.sha256 == content:
             if last.is_published:
-                raise NothingToDo(f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published")
+                raise NothingToDo(
+                    f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published"
+                )
             log.info("unchanged entity=%s landing_id=%d: it goes on from there", entity_name, last.landing_id)
             return _landing(store.read(last.uri))
         manifest = writer.commit(
@@ -84,7 +86,13 @@ def fetch(
 
 
 def fetched_before(
-    source: Source, entity_name: str, partition: RunPartition, params: Mapping[str, Sequence[str]], *, store: LandingStore, dsn: str
+    source: Source,
+    entity_name: str,
+    partition: RunPartition,
+    params: Mapping[str, Sequence[str]],
+    *,
+    store: LandingStore,
+    dsn: str,
 ) -> Landing:
     """The newest landing of a partition, for a run that rebuilds from S3 alone.
 
@@ -133,9 +141,7 @@ def load(source: Source, entity_name: str, landing: Landing | None, *, store: La
     manifest = store.read(landing["uri"])
     if table.columns is None:
         return load_documents(dsn, table, manifest.landing_id, store.iter_documents(manifest))
-    batches = iter_batches(
-        store, manifest, fields=table.columns, new_columns=source.entities[entity_name].new_columns
-    )
+    batches = iter_batches(store, manifest, fields=table.columns, new_columns=source.entities[entity_name].new_columns)
     return load_batches(dsn, table, manifest.landing_id, batches)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]
+import adbc_driver_postgresql.dbapi
 import psycopg2
 
 Value = int | str | None

@@ -1,0 +1,82 @@
+"""Least privilege: each role can do its step, and nothing of another's."""
+
+import psycopg2
+import pytest
+
+from include.warehouse.bootstrap import ROLES, bootstrap
+from tests.conftest import Warehouse
+
+_TABLES = {
+    "raw": "sluice_loader",
+    "staging": "sluice_transformer",
+    "marts": "sluice_transformer",
+    "analytics": "sluice_publisher",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_table_in_each_layer(warehouse: Warehouse) -> None:
+    for schema, role in _TABLES.items():
+        execute(warehouse, role, f"create table {schema}.one as select 1 as a")
+
+
+def execute(warehouse: Warehouse, role: str, statement: str) -> None:
+    connection = psycopg2.connect(warehouse.dsn(role))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def may(warehouse: Warehouse, role: str, statement: str) -> bool:
+    try:
+        execute(warehouse, role, statement)
+    except psycopg2.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("schema", "readers"),
+    [
+        ("raw", {"sluice_loader", "sluice_transformer", "sluice_gate"}),
+        ("staging", {"sluice_transformer", "sluice_gate"}),
+        ("marts", {"sluice_transformer", "sluice_gate", "sluice_publisher"}),
+        ("analytics", {"sluice_publisher", "analyst", "operator"}),
+    ],
+)
+def test_a_layer_made_later_is_read_by_those_who_need_it(warehouse: Warehouse, schema: str, readers: set[str]) -> None:
+    assert {role for role in ROLES if may(warehouse, role, f"select * from {schema}.one")} == readers
+
+
+@pytest.mark.parametrize("schema", ["raw", "staging", "marts", "analytics", "ops", "quarantine", "public"])
+def test_only_the_owner_of_a_layer_writes_there(warehouse: Warehouse, schema: str) -> None:
+    owners = {**_TABLES, "quarantine": "sluice_loader"}
+    writers = {role for role in ROLES if may(warehouse, role, f"create table {schema}.made_by_{role} (a int)")}
+    assert writers == ({owners[schema]} if schema in owners else set())
+
+
+def test_nobody_may_rewrite_a_verdict(warehouse: Warehouse) -> None:
+    assert not [role for role in ROLES if may(warehouse, role, "update ops.gate_result set success = true")]
+    assert not [role for role in ROLES if may(warehouse, role, "delete from ops.gate_result")]
+
+
+def test_an_analyst_sees_analytics_alone(warehouse: Warehouse) -> None:
+    assert not may(warehouse, "analyst", "select * from ops.landing")
+    assert may(warehouse, "analyst", "select * from analytics.one")
+
+
+def test_bootstrap_can_be_run_again(warehouse: Warehouse) -> None:
+    passwords = {role: warehouse.password(role) for role in ROLES}
+    connection = psycopg2.connect(warehouse.dsn(warehouse.server.superuser))
+    bootstrap(connection, passwords)
+    connection.close()
+    assert may(warehouse, "analyst", "select * from analytics.one")
+
+
+def test_a_role_without_a_password_is_named(warehouse: Warehouse) -> None:
+    connection = psycopg2.connect(warehouse.dsn(warehouse.server.superuser))
+    with pytest.raises(ValueError, match=r"passwords: analyst: give exactly one"):
+        bootstrap(connection, {role: "x" for role in ROLES if role != "analyst"})
+    connection.close()
