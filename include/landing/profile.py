@@ -198,17 +198,17 @@ def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part) -> _
         try:
             document = parse_json(line)
         except ValueError as error:
-            fault: str | None = f"line {number} is not JSON: {_one_line(error)}"
+            fault = f"line {number} is not JSON: {_one_line(error)}"
         else:
-            fault = None if isinstance(document, dict) else f"line {number} is not an object: {_beginning(line)}"
-        if fault:
-            faults += 1
-            first = first or fault
-        else:
-            in_any |= dict.fromkeys(document)
-            in_all = set(document) if in_all is None else in_all & document.keys()
+            if isinstance(document, dict):
+                in_any |= dict.fromkeys(document)
+                in_all = set(document) if in_all is None else in_all & document.keys()
+                continue
+            fault = f"line {number} is not an object: {_beginning(line)}"
+        faults += 1
+        first = first or fault
     more = f" (and {faults - 1} more of {records} lines)" if faults > 1 else ""
-    return _Look(records, first and first + more, in_all=in_all, in_any=in_any)
+    return _Look(records, f"{first}{more}" if first else None, in_all=in_all, in_any=in_any)
 
 
 def parse_json(text: bytes) -> object:

@@ -237,6 +237,7 @@ class LandingWriter:
         self._refused: list[Refusal] = []
         self._documents: _DocumentPart | None = None
         self._uploads: list[_Upload] = []
+        self._sealed = False
 
     def add_document(self, body: bytes) -> None:
         """Add one JSON payload as the next line of the current zstd NDJSON part.
@@ -280,6 +281,17 @@ class LandingWriter:
         """Record one request that the API refused, without its key; the landing goes on."""
         self._refused.append(Refusal(params=dict(params), status=status, message=message))
 
+    def seal(self) -> str:
+        """End the last part; nothing can be added from here on.
+
+        Returns:
+            The hash that the manifest will have: equal content, equal hash. Who finds that an earlier landing has the
+            same may leave without a commit.
+        """
+        self._end_documents()
+        self._sealed = True
+        return hashlib.sha256("".join(part.sha256 for part in self._parts).encode()).hexdigest()
+
     def commit(self, request: Mapping[str, object]) -> Manifest:
         """Make the landing real by writing its manifest, once and for all.
 
@@ -293,8 +305,8 @@ class LandingWriter:
             LandingError: The folder holds a manifest already.
         """
         if self.committed is not None:
-            raise LandingError(f"{self.committed.uri} is committed: begin another landing for more")
-        self._end_documents()
+            raise LandingError(f"{self.committed.uri} is committed already")
+        sha256 = self.seal()
         counts = [part.records for part in self._parts if part.records is not None]
         manifest = Manifest(
             **self._about,
@@ -302,7 +314,7 @@ class LandingWriter:
             parts=tuple(self._parts),
             bytes=sum(part.bytes for part in self._parts),
             records=sum(counts) if self._about["format"] == "json" else None,
-            sha256=hashlib.sha256("".join(part.sha256 for part in self._parts).encode()).hexdigest(),
+            sha256=sha256,
             request=dict(request),
             refused=tuple(self._refused),
         )
@@ -353,6 +365,8 @@ class LandingWriter:
             logger.info("landing_given_up uri=s3://%s/%s", bucket, self._folder)
 
     def _begin_part(self, extension: str) -> _Upload:
+        if self._sealed:
+            raise LandingError(f"s3://{self._store.bucket}/{self._folder} is sealed: begin another landing for more")
         name = f"part-{len(self._uploads) + 1:05d}.{extension}"
         self._uploads.append(_Upload(self._store.client, self._store.bucket, self._folder, name))
         return self._uploads[-1]
