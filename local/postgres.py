@@ -10,7 +10,6 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
-import re
 import shutil
 import signal
 import stat
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 
 SUPERUSER = "postgres"
@@ -138,6 +138,17 @@ def data_directory(directory: Path) -> Path:
     if account is None or _reaches(account, directory.parent):
         return directory
     return OUTSIDE / hashlib.sha256(str(directory).encode()).hexdigest()[:16]
+
+
+def stop_leftover(data: Path) -> None:
+    """Stop a server that runs on the data though nobody recorded it, as when the state folder's records were lost."""
+    pid = _server_on(data)
+    if pid is None:
+        return
+    with contextlib.suppress(psutil.Error):
+        server = psutil.Process(pid)
+        server.send_signal(STOP_SIGNAL)
+        server.wait(timeout=30)
 
 
 def psql() -> Path:
@@ -307,9 +318,15 @@ def _drop_stale_pid(data: Path) -> None:
 
     PostgreSQL sees for itself when the pid is nobody's, but refuses to start while any process of its user has it.
     """
-    lock = data / "postmaster.pid"
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(lock.read_text().split("\n", 1)[0])
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc/self").exists() else b"postgres"
-        if not re.search(rb"postgres", arguments):
-            lock.unlink()
+    if _server_on(data) is None:
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _server_on(data: Path) -> int | None:
+    """The pid of the server that runs on the data; None when there is none, whatever its lock says."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        is_server = str(data) in psutil.Process(pid).cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return pid if is_server else None

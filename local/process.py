@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,10 +55,10 @@ def is_running(started: Started) -> bool:
     return moment_of(started.pid) == started.moment
 
 
-def write_record(path: Path, started: Started) -> None:
-    """Remember a started process in a file, all or nothing."""
+def write_record(path: Path, started: Started, *, key: str = "") -> None:
+    """Remember a started process in a file, all or nothing, and a key of what it was started with."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(started)))
+    temporary.write_text(json.dumps({**asdict(started), "key": key}))
     temporary.replace(path)
 
 
@@ -110,35 +110,43 @@ def spawn(
     return Started(process.pid, moment_of(process.pid) or "ended at once")
 
 
-def marked(home: Path, service: str) -> list[psutil.Process]:
-    """All processes of a service of this home, the children that survived their parent too."""
+def exit_code(started: Started) -> int | None:
+    """The exit code of a process that this one started, or None while it runs; -1 for one that is not ours to ask."""
+    child = _children.get(started.pid)
+    if child is None:
+        return None if is_running(started) else -1
+    return child.poll()
+
+
+def marked(home: Path, services: Collection[str]) -> list[psutil.Process]:
+    """All processes of some services of this home, the children that survived their parent too."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             environ = process.environ()
-            if environ.get(MARK) == service and environ.get(HOME_MARK) == str(home):
+            if environ.get(MARK) in services and environ.get(HOME_MARK) == str(home):
                 found.append(process)
     return found
 
 
 def stop(
-    started: Started | None,
+    started: Iterable[Started],
     *,
     members: Callable[[], list[psutil.Process]] = list,
     first: signal.Signals = signal.SIGTERM,
     grace_seconds: float = 10.0,
 ) -> None:
-    """End a process and everything in its session, politely at first.
+    """End processes and everything in their sessions, politely at first.
 
     Args:
-        started: The recorded process; another process that has got its pid since is left alone.
-        members: Finds further processes that belong to it.
+        started: The recorded processes; another process that has got a pid since is left alone.
+        members: Finds further processes that belong to them.
         first: The signal to ask with.
         grace_seconds: How long to wait before SIGKILL.
     """
     processes = {process.pid: process for process in members()}
-    if started is not None and is_running(started):
-        processes.update({process.pid: process for process in _session(started.pid)})
+    sessions = {one.pid for one in started if is_running(one)}
+    processes.update({process.pid: process for process in _in_sessions(sessions)})
     for process in processes.values():
         _send(process, first)
     _wait(list(processes.values()), grace_seconds)
@@ -152,11 +160,13 @@ def stop(
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
-def _session(leader: int) -> list[psutil.Process]:
-    found = []
+def _in_sessions(leaders: Collection[int]) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    if not leaders:
+        return found
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == leader:
+            if os.getsid(process.pid) in leaders:
                 found.append(process)
     return found
 

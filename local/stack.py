@@ -64,7 +64,7 @@ def postgres(
         wait_until(server.is_ready, started, "PostgreSQL", log)
         yield server
     finally:
-        process.stop(started, first=signal.SIGQUIT)  # "immediate"
+        process.stop([started], first=signal.SIGQUIT)  # "immediate"
         if installation.data.is_relative_to(postgresql.OUTSIDE):
             shutil.rmtree(installation.data, ignore_errors=True)
 
@@ -101,7 +101,7 @@ def s3(
         wait_until(lambda: has_bucket(store), started, "SeaweedFS", log)
         yield store
     finally:
-        process.stop(started, first=signal.SIGKILL)
+        process.stop([started], first=signal.SIGKILL)
 
 
 def has_bucket(store: Store) -> bool:

@@ -1,0 +1,152 @@
+"""The launcher's commands, behind ./sluice: each talks to the ordinary tools (Airflow's REST API, dbt, psql)."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import requests
+
+from local import commands, ports
+from local.home import WAREHOUSE_ROLES, LocalError, open_home
+from local.postgres import PostgresError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when it did what was asked; 1 when it failed; 2 when it was asked wrongly.
+    """
+    given = _parser().parse_args(arguments)
+    # A proxy has no business on loopback.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), ports.HOST, "localhost"]))
+    try:
+        return int(given.command(given))
+    except (LocalError, PostgresError, OSError, psycopg2.Error, requests.RequestException) as fault:
+        print(f"sluice: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nsluice: interrupted; what was started goes on: ./sluice status shows it, ./sluice down stops it",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _up(given: argparse.Namespace) -> int:
+    return commands.up(open_home(), data=given.data, run=not given.no_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    conf = dict(given.param)
+    if given.date is not None:
+        conf["date"] = given.date
+    if given.from_landing:
+        conf["from_landing"] = True
+    return commands.run(open_home(), given.source, conf)
+
+
+def _status(given: argparse.Namespace) -> int:
+    return commands.status(open_home(), as_json=given.json)
+
+
+def _psql(given: argparse.Namespace) -> int:
+    return commands.psql(open_home(), given.role, given.arguments)
+
+
+def _test(given: argparse.Namespace) -> int:
+    return commands.test(given.arguments)
+
+
+def _down(given: argparse.Namespace) -> int:
+    return commands.down(open_home(), purge=given.purge)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sluice",
+        description="ELT with a gate at every layer, on this machine.",
+        epilog="State is kept in .sluice beside the launcher; SLUICE_HOME moves it.",
+        allow_abbrev=False,
+    )
+    commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, does: str, call: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        added = commands_of.add_parser(name, help=does, description=does, allow_abbrev=False)
+        added.set_defaults(command=call)
+        return added
+
+    up = command("up", "start the stack, run every source once and show what was published", _up)
+    up.add_argument("--no-run", action="store_true", help="only start the stack")
+    up.add_argument(
+        "--data",
+        type=_folder,
+        metavar="DIR",
+        help="have the sandbox serve the real payloads in DIR before synthetic ones",
+    )
+
+    run = command("run", "run one source through the scheduler and wait for it", _run)
+    run.add_argument("source", metavar="SOURCE", help="a folder of include/sources")
+    run.add_argument(
+        "--date", type=_date, metavar="YYYY-MM-DD", help="a day in the partition to load (default: the newest)"
+    )
+    run.add_argument(
+        "--param",
+        type=_param,
+        action="append",
+        default=[],
+        metavar="KEY=JSON",
+        help="""another value for a parameter of source.yml in this run: --param cities='["Oslo"]'; repeatable""",
+    )
+    run.add_argument(
+        "--from-landing", action="store_true", help="rebuild from what was landed, without calling the API"
+    )
+
+    status = command("status", "services, last runs, rows per layer, freshness, quarantine", _status)
+    status.add_argument("--json", action="store_true", help="the same for programs")
+
+    psql = command("psql", "a SQL shell on the warehouse", _psql)
+    psql.add_argument("--role", choices=WAREHOUSE_ROLES, default="analyst", help="default: %(default)s", metavar="ROLE")
+    psql.add_argument("arguments", nargs="*", metavar="-- ARGS", help="passed to psql: -- -c 'select 1'")
+
+    test = command("test", "the tests: arguments go to pytest", _test)
+    test.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="passed to pytest")
+
+    down = command("down", "stop everything; the data stays", _down)
+    down.add_argument("--purge", action="store_true", help="delete the data, the logs and the passwords too")
+    return parser
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
+    return path.resolve()
+
+
+def _date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a date like 2024-01-31") from None
+
+
+def _param(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"""{text} is not KEY=JSON, like cities='["Oslo"]'""")
+    try:
+        return key, json.loads(value)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(f"the value of {key} is not JSON ({fault}): {value}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

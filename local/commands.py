@@ -1,0 +1,321 @@
+"""What each command of the launcher does."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local import airflow, ports, postgres, report, runs, services
+from local.home import PROJECT, Home, LocalError, alone, open_home
+
+HEADER = ("source", "landed", "loaded", "quarantined", "gates", "published", "seconds")
+
+
+def up(home: Home, *, data: Path | None, run: bool) -> int:
+    """Start the stack; run every source once if asked to; say what was published and where to look.
+
+    Returns:
+        0 when the stack is ready and, if they were run, all sources are published.
+    """
+    begun = time.monotonic()
+    with alone(home):
+        home = open_home(home.path)  # as another command left it that we waited for
+        home.state["data"] = str(data) if data else None
+        services.choose_ports(home)
+        services.start_all(home, say=_say)
+        api = airflow.Api(home)
+        airflow.create_pools(api)
+        names = runs.sources()
+        runs.await_dags(api, names)
+        _say(f"the stack is ready after {time.monotonic() - begun:.1f} s")
+    if not run:
+        _urls(home)
+        return 0
+    started = [runs.trigger(api, name, {}) for name in names]
+    runs.follow(api, started, say=_say)
+    if not services.is_warm(home):
+        _say(f"warning: the workers are cold (no event=warm in {home.logs / 'scheduler.log'}), so tasks take longer")
+    lines, all_published = [], True
+    notes: list[str] = []
+    for one in started:
+        found = report.of_run(home, one.source, one.run_id)
+        published, note = _outcome(api, one)
+        all_published = all_published and published
+        notes += note
+        lines.append(
+            (
+                one.source,
+                int(found["landed"]),
+                int(found["loaded"]),
+                int(found["quarantined"]),
+                found["gates"],
+                int(found["published"]),
+                one.seconds,
+            )
+        )
+    docs = _build_docs(home)
+    print()
+    print(report.table(HEADER, lines))
+    for note in notes:
+        print(note)
+    _urls(home)
+    return 0 if all_published and docs else 1
+
+
+def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
+    """One run of a source, awaited.
+
+    Returns:
+        0 when it succeeded, skipped for a reason included.
+    """
+    if source not in runs.sources():
+        raise LocalError(f"there is no source {source!r}: include/sources has {', '.join(runs.sources())}")
+    api = _live(home)
+    runs.await_dags(api, [source])
+    begun = runs.trigger(api, source, conf)
+    runs.follow(api, [begun], say=_say)
+    _, notes = _outcome(api, begun)
+    found = report.of_run(home, source, begun.run_id)
+    print(
+        report.table(
+            HEADER,
+            [
+                (
+                    source,
+                    int(found["landed"]),
+                    int(found["loaded"]),
+                    int(found["quarantined"]),
+                    found["gates"],
+                    int(found["published"]),
+                    begun.seconds,
+                )
+            ],
+        )
+    )
+    for note in notes:
+        print(note)
+    return 0 if begun.state == "success" else 1
+
+
+def status(home: Home, *, as_json: bool) -> int:
+    """What runs, what ran last, what is where.
+
+    Returns:
+        0 when every service is ready, else 1.
+    """
+    state = [
+        {
+            "service": service.name,
+            "running": (started := services.running(home, service)) is not None,
+            "ready": started is not None and service.is_ready(home),
+            "port": home.ports.get(service.name),
+            "pid": started.pid if started else None,
+        }
+        for service in services.SERVICES
+    ]
+    ready = {str(one["service"]): bool(one["ready"]) for one in state}
+    found: dict[str, Any] = {"home": str(home.path), "services": state}
+    if ready["postgres"]:
+        with_landings = {one["source"]: one for one in report.of_sources(home)}
+        last = _last_runs(home) if ready["airflow"] else {}
+        found["sources"] = [
+            {"source": name, **_without(with_landings.get(name, {}), "source"), "last_run": last.get(name)}
+            for name in runs.sources()
+        ]
+        found["rows"] = report.rows(home)
+        found["quarantine"] = report.quarantine(home)
+    if as_json:
+        print(json.dumps(found, indent=2, default=str))
+    else:
+        _print_status(found)
+    return 0 if all(ready.values()) else 1
+
+
+def psql(home: Home, role: str, arguments: Sequence[str]) -> int:
+    """Become psql on the warehouse, as a role. Does not return."""
+    services_by_name = {service.name: service for service in services.SERVICES}
+    if services.running(home, services_by_name["postgres"]) is None:
+        raise LocalError("PostgreSQL does not run: start the stack with ./sluice up --no-run")
+    program = postgres.psql()
+    env = {
+        **os.environ,
+        "PGHOST": ports.HOST,
+        "PGPORT": str(home.ports["postgres"]),
+        "PGDATABASE": "warehouse",
+        "PGUSER": role,
+        "PGPASSWORD": home.secrets[f"postgres_{role}"],
+    }
+    sys.stdout.flush()
+    os.execve(program, [str(program), *arguments], env)  # noqa: S606 - psql takes the terminal over
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Become pytest, in the project. Does not return."""
+    os.chdir(PROJECT)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])  # noqa: S606 - the same
+
+
+def down(home: Home, *, purge: bool) -> int:
+    """Stop every service of this home; with purge its data, logs and passwords go too."""
+    with alone(home):
+        services.stop_all(home)
+        if purge:
+            outside = postgres.data_directory(home.postgres)
+            for path in (outside, *home.path.iterdir()):
+                if path.name in {"lock", "uv", "venv"}:  # the launcher's own, and what we hold just now
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+    _say("stopped" + (f"; {home.path} is empty" if purge else f"; the data stays in {home.path}"))
+    return 0
+
+
+def _live(home: Home) -> airflow.Api:
+    api = airflow.Api(home)
+    if "airflow" not in home.ports or not api.is_healthy():
+        raise LocalError("Airflow does not run: start the stack with ./sluice up --no-run")
+    return api
+
+
+def _outcome(api: airflow.Api, run: runs.Run) -> tuple[bool, list[str]]:
+    """Whether the run's data is published, and what to tell of it."""
+    if run.state != "success":
+        told = []
+        for task, log in runs.failures(api, run):
+            told.append(f"{run.source}: failed at {task}; its log ends:")
+            told += [f"    {line}" for line in log]
+        return False, told or [f"{run.source}: failed; see the run {run.run_id} in Airflow"]
+    reasons = runs.skip_reasons(api, run)
+    told = [f"{run.source}: skipped: {reason}" for reason in reasons]
+    if run.is_published:
+        return True, told
+    unchanged = bool(reasons) and all("unchanged" in reason and "published" in reason for reason in _main(reasons))
+    if unchanged:
+        told.append(f"{run.source}: already published, nothing has changed since")
+    return unchanged, told or [f"{run.source}: published nothing; see the run {run.run_id} in Airflow"]
+
+
+def _main(reasons: Sequence[str]) -> list[str]:
+    """The reasons of the tasks that had something to decide, not of those that only had nothing left to do."""
+    return [reason for reason in reasons if not reason.startswith("nothing new to load")]
+
+
+def _last_runs(home: Home) -> dict[str, dict[str, Any]]:
+    api = airflow.Api(home)
+    found = {}
+    for name in runs.sources():
+        try:
+            last = api.get(f"dags/{name}/dagRuns", order_by="-run_after", limit=1)["dag_runs"]
+        except LocalError:  # no such DAG (yet)
+            continue
+        if last:
+            found[name] = {key: last[0][key] for key in ("dag_run_id", "state", "start_date", "end_date")}
+    return found
+
+
+def _print_status(found: Mapping[str, Any]) -> None:
+    words = {(True, True): "ready", (True, False): "starting or ill", (False, False): "down"}
+    print(
+        report.table(
+            ("service", "state", "port", "pid"),
+            [
+                (one["service"], words[one["running"], one["ready"]], str(one["port"] or "-"), str(one["pid"] or "-"))
+                for one in found["services"]
+            ],
+        )
+    )
+    if "sources" not in found:
+        print("\nnothing to tell of the warehouse: PostgreSQL does not answer (./sluice up --no-run starts it)")
+        return
+    print()
+    print(
+        report.table(
+            ("source", "last run", "ended", "last landed", "last published", "unpublished landings"),
+            [
+                (
+                    one["source"],
+                    (one["last_run"] or {}).get("state", "never"),
+                    _ago((one["last_run"] or {}).get("end_date")),
+                    _ago(one.get("landed_at")),
+                    _ago(one.get("published_at")),
+                    int(one.get("unpublished") or 0),
+                )
+                for one in found["sources"]
+            ],
+        )
+    )
+    print()
+    counts = [(layer, name, count) for layer, tables in found["rows"].items() for name, count in tables.items()]
+    counts += [("quarantine", name, count) for name, count in found["quarantine"].items()]
+    print(report.table(("layer", "table", "rows"), counts))
+
+
+def _ago(moment: datetime | str | None) -> str:
+    if moment is None:
+        return "never"
+    then = datetime.fromisoformat(moment.replace("Z", "+00:00")) if isinstance(moment, str) else moment
+    seconds = int((datetime.now(UTC) - then).total_seconds())
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{max(seconds, 0)} s ago"
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def _build_docs(home: Home) -> bool:
+    """Dbt's docs as one static page, made again when a model has changed."""
+    key = services.dbt_key(home)
+    page = home.docs / "dbt" / "index.html"
+    if page.exists() and home.state.get("dbt_docs") == key:
+        return True
+    _say("making the dbt docs")
+    target = home.path / "dbt_docs_target"
+    target.mkdir(mode=0o700, exist_ok=True)
+    if (home.dbt_target / "partial_parse.msgpack").exists():
+        shutil.copy(home.dbt_target / "partial_parse.msgpack", target)
+    project = str(PROJECT / "dbt_project")
+    try:
+        services.run_step(
+            home,
+            [
+                *(str(Path(sys.executable).with_name("dbt")), "docs", "generate", "--static", "--quiet"),
+                *("--project-dir", project, "--profiles-dir", project, "--target", "postgres"),
+                *("--target-path", str(target), "--log-path", str(home.logs)),
+            ],
+            airflow.dbt_env(home),
+            home.logs / "dbt_docs.log",
+        )
+    except LocalError as fault:
+        _say(str(fault))
+        return False
+    page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = page.with_suffix(".new")
+    shutil.copy(target / "static_index.html", fresh)
+    fresh.replace(page)
+    home.state["dbt_docs"] = key
+    home.save()
+    return True
+
+
+def _urls(home: Home) -> None:
+    secret = home.path / "secrets.json"
+    print(f"""
+Airflow    http://{ports.HOST}:{home.ports["airflow"]}  user {airflow.ADMIN}, password: airflow_admin in {secret}
+dbt docs   http://{ports.HOST}:{home.ports["docs"]}/dbt/
+Data Docs  http://{ports.HOST}:{home.ports["docs"]}/gates/
+Analysts   ./sluice psql""")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,176 @@
+"""DAG runs through Airflow's REST API: trigger, follow, and say what became of them."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from local.airflow import Api
+from local.home import PROJECT, LocalError
+
+LAYERS = ("landing", "raw", "staging", "marts", "publish")
+_ENDED = {"success", "failed"}
+_POLL_SECONDS = 0.5
+_SKIPPED = re.compile(r"\bskipped: (.+)")
+
+
+@dataclass
+class Run:
+    """One DAG run as last seen.
+
+    Attributes:
+        source: The DAG's id, which is the source's name.
+        run_id: The run's id.
+        state: Airflow's word: queued, running, success or failed.
+        tasks: The task instances, as REST gives them.
+        seconds: How long it ran, once it has ended.
+    """
+
+    source: str
+    run_id: str
+    state: str = "queued"
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will change no more."""
+        return self.state in _ENDED
+
+    @property
+    def is_published(self) -> bool:
+        """Whether its last task, publish, did its work."""
+        return any(task["task_id"].endswith("publish") and task["state"] == "success" for task in self.tasks)
+
+
+def sources() -> list[str]:
+    """The sources that the project has: folders with a source.yml."""
+    return sorted(path.parent.name for path in (PROJECT / "include" / "sources").glob("*/source.yml"))
+
+
+def await_dags(api: Api, names: Sequence[str], *, seconds: float = 120.0) -> None:
+    """Wait until Airflow has read the DAGs of the sources, and let them run.
+
+    Raises:
+        LocalError: One is not there in time, or cannot be imported; with Airflow's reason.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        there = {dag["dag_id"]: dag for dag in api.get("dags", tags="source", limit=1000, exclude_stale="true")["dags"]}
+        missing = sorted(set(names) - there.keys())
+        if not missing:
+            break
+        if time.monotonic() > deadline:
+            faults = [str(error["stack_trace"]).strip() for error in api.get("importErrors")["import_errors"]]
+            reason = "\n".join(faults) or "see logs/dag-processor.log in the state folder"
+            raise LocalError(f"Airflow shows no DAG for {', '.join(missing)}: {reason}")
+        time.sleep(_POLL_SECONDS)
+    for name in names:
+        if there[name]["is_paused"]:
+            api.patch(f"dags/{name}", {"is_paused": False}, update_mask="is_paused")
+
+
+def trigger(api: Api, source: str, conf: Mapping[str, Any]) -> Run:
+    """Start a run of a source's DAG now.
+
+    Args:
+        api: Airflow.
+        source: The DAG.
+        conf: Values of the DAG's params that differ from their defaults.
+
+    Raises:
+        LocalError: Airflow refused, for example a param that the DAG does not have or a value out of its choices.
+    """
+    run_id = f"sluice__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    api.post(f"dags/{source}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)})
+    return Run(source, run_id)
+
+
+def follow(api: Api, runs: Sequence[Run], *, say: Callable[[str], None]) -> None:
+    """Wait until all runs have ended, saying which layer each has passed; a line a step, or one live line on a terminal."""
+    said: dict[str, str] = {}
+    live = sys.stdout.isatty()
+    while True:
+        for run in runs:
+            if not run.has_ended:
+                refresh(api, run)
+        lines = {run.source: progress(run) for run in runs}
+        if live:
+            text = "   ".join(f"{source} {line}" for source, line in lines.items())
+            print(f"\r\033[K{text}", end="", flush=True)
+        for run in runs:
+            if not live and said.get(run.source) != lines[run.source]:
+                said[run.source] = lines[run.source]
+                say(f"{run.source}: {lines[run.source]}")
+        if all(run.has_ended for run in runs):
+            break
+        time.sleep(_POLL_SECONDS)
+    if live:
+        print()
+
+
+def refresh(api: Api, run: Run) -> None:
+    """Look at a run again."""
+    path = f"dags/{run.source}/dagRuns/{run.run_id}"
+    # State first, tasks after: the tasks of a run that has ended are final.
+    seen = api.get(path)
+    run.state = str(seen["state"])
+    run.tasks = list(api.get(f"{path}/taskInstances", limit=1000)["task_instances"])
+    if run.has_ended and seen.get("start_date") and seen.get("end_date"):
+        run.seconds = (_moment(seen["end_date"]) - _moment(seen["start_date"])).total_seconds()
+
+
+def progress(run: Run) -> str:
+    """How far a run is, layer by layer: `landing ok  raw 1/2  staging -  marts -  publish -`."""
+    parts = []
+    for layer in LAYERS:
+        tasks = [task for task in run.tasks if layer_of(task["task_id"]) == layer]
+        done = [task for task in tasks if task["state"] in {"success", "skipped"}]
+        if any(task["state"] in {"failed", "upstream_failed"} for task in tasks):
+            word = "failed"
+        elif tasks and all(task["state"] == "skipped" for task in tasks):
+            word = "skipped"
+        elif tasks and len(done) == len(tasks):
+            word = "ok"
+        elif any(task["state"] == "up_for_retry" for task in tasks):
+            word = "retries"
+        elif done or any(task["state"] == "running" for task in tasks):
+            word = f"{len(done)}/{len(tasks)}"
+        else:
+            word = "-"
+        parts.append(f"{layer} {word}")
+    return "  ".join(parts) if run.tasks else run.state
+
+
+def layer_of(task_id: str) -> str | None:
+    """The layer that a task belongs to: its task group's name, a gate's layer, or publish; None for what comes before."""
+    head = task_id.split(".", 1)[0]
+    name = head.removeprefix("gate_")
+    return name if name in LAYERS else None
+
+
+def skip_reasons(api: Api, run: Run) -> list[str]:
+    """Why tasks of the run were skipped, in their own words."""
+    reasons = []
+    for task in run.tasks:
+        if task["state"] == "skipped":
+            for line in api.log(run.source, run.run_id, task):
+                if (found := _SKIPPED.search(line)) and found[1] not in reasons:
+                    reasons.append(found[1])
+    return reasons
+
+
+def failures(api: Api, run: Run, *, lines: int = 12) -> list[tuple[str, list[str]]]:
+    """The tasks that failed, each with the last lines of its log."""
+    return [
+        (task["task_id"], [line for line in api.log(run.source, run.run_id, task) if line.strip()][-lines:])
+        for task in run.tasks
+        if task["state"] == "failed"
+    ]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
