@@ -3,9 +3,12 @@
 import argparse
 import ipaddress
 import os
+import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -17,8 +20,8 @@ from local.sandbox.settings import SettingsError, read_settings
 
 EPILOG = """
 Settings from the environment: SANDBOX_OPENWEATHER_KEY (accepted key, or several with commas; unset: any 32 hex digits),
-SANDBOX_OPENWEATHER_CALLS_PER_MINUTE (6000), SANDBOX_YELLOW_ROWS (20000), SANDBOX_GREEN_ROWS (5000), SANDBOX_NOW (ISO time that
-freezes the clock), SANDBOX_DATA and SANDBOX_CACHE_DIR (as the flags).
+SANDBOX_OPENWEATHER_CALLS_PER_MINUTE (6000), SANDBOX_YELLOW_ROWS (20000), SANDBOX_GREEN_ROWS (5000), SANDBOX_NOW (ISO
+time that freezes the clock), SANDBOX_DATA and SANDBOX_CACHE_DIR (as the flags).
 """
 
 
@@ -28,32 +31,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         2 when it cannot start, with the one reason on standard error; otherwise 0.
     """
-    parser = argparse.ArgumentParser(prog="python -m local.sandbox", description="Stands in for the public APIs.", epilog=EPILOG)
+    parser = argparse.ArgumentParser(
+        prog="python -m local.sandbox", description="Stands in for the public APIs.", epilog=EPILOG
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0 for any free one (default %(default)s)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of real payloads to serve before synthetic ones")
-    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="keeps generated months between starts (default: none is kept)")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="port to listen on, 0 for any free one (default %(default)s)"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of real payloads to serve before synthetic ones"
+    )
+    parser.add_argument(
+        "--cache-dir", type=Path, metavar="DIR", help="keeps generated months between starts (default: none is kept)"
+    )
     parser.add_argument("--allow-remote", action="store_true", help="listen beyond this machine, as in a container")
     flags = parser.parse_args(arguments)
     if not (flags.allow_remote or _is_loopback(flags.host)):
-        return _refuse(f"--host {flags.host} is reachable from other machines; use 127.0.0.1, or add --allow-remote in a container")
-    try:
-        settings = read_settings(os.environ, data=flags.data, cache_dir=flags.cache_dir)
-        app = create_app(settings)
-    except (SettingsError, DataError) as error:
-        return _refuse(str(error))
-    family = socket.AF_INET6 if ":" in flags.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((flags.host, flags.port))
-    except OSError as error:
-        return _refuse(f"cannot listen on {flags.host} port {flags.port} ({error.strerror}); give another --port")
-    host = f"[{flags.host}]" if family == socket.AF_INET6 else flags.host
-    print(f"sandbox listening url=http://{host}:{listener.getsockname()[1]} data={settings.data} now={settings.now}", flush=True)
-    config = uvicorn.Config(app, http=DroppableConnection, log_level="warning", server_header=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[listener])
+        return _refuse(
+            f"--host {flags.host} is reachable from other machines; use 127.0.0.1, or add --allow-remote in a container"
+        )
+    # uvicorn hands a SIGTERM on when it has shut down; left to its default it would end us before the cache is cleared.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with tempfile.TemporaryDirectory(prefix="sluice-sandbox-") as temporary:
+        environ = {"SANDBOX_CACHE_DIR": temporary} | {name: value for name, value in os.environ.items() if value}
+        try:
+            settings = read_settings(environ, data=flags.data, cache_dir=flags.cache_dir)
+            app = create_app(settings)
+            listener = _listen(flags.host, flags.port)
+        except (SettingsError, DataError) as error:
+            return _refuse(str(error))
+        except OSError as error:
+            return _refuse(f"cannot listen on {flags.host} port {flags.port} ({error.strerror}); give another --port")
+        host = f"[{flags.host}]" if ":" in flags.host else flags.host
+        url = f"http://{host}:{listener.getsockname()[1]}"
+        print(f"sandbox listening url={url} data={settings.data} now={settings.now}", flush=True)
+        config = uvicorn.Config(app, http=DroppableConnection, log_level="warning", server_header=False, lifespan="off")
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that queues connections from now on, before the app serves them."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(128)
+    return listener
 
 
 def _is_loopback(host: str) -> bool:

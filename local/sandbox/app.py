@@ -20,8 +20,10 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Sluice sandbox</title></head>
 <body style="font: 16px/1.5 system-ui, sans-serif; max-width: 45em; margin: 3em auto">
 <h1>Sluice sandbox</h1>
-<p>Stands in for the public APIs while no key is set: {sources}. Nothing here is real unless <code>--data</code> is given (now: {data}).</p>
-<p><a href="/docs">Routes</a> &middot; <a href="/_sandbox/requests">what was asked so far</a> &middot; <a href="/healthz">health</a></p>
+<p>Stands in for the public APIs while no key is set: {sources}.
+Nothing here is real unless <code>--data</code> is given (now: {data}).</p>
+<p><a href="/docs">Routes</a> &middot; <a href="/_sandbox/requests">what was asked so far</a> &middot;
+<a href="/healthz">health</a></p>
 </body></html>
 """
 
@@ -48,6 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def front_page() -> str:
-        return _PAGE.format(sources=", ".join(SOURCES), data=escape(str(settings.data)) if settings.data else "not given")
+        return _PAGE.format(
+            sources=", ".join(SOURCES), data=escape(str(settings.data)) if settings.data else "not given"
+        )
 
     return app

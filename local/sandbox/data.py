@@ -49,7 +49,7 @@ def read_payloads(folder: Path) -> Iterator[Payload]:
     """Yield every payload of the folder's `*.json` files, in the order of their names.
 
     Raises:
-        DataError: A file is not UTF-8, not JSON (NaN and Infinity are not), or neither an object nor an array of objects.
+        DataError: A file is not UTF-8, not JSON (NaN and Infinity are not), or no object or array of objects.
     """
     for path in sorted(folder.glob("*.json")):
         try:

@@ -1,8 +1,8 @@
 """Misbehaviour on demand, and counts of what was asked: the sandbox's control surface for tests.
 
 `PUT /_sandbox/faults` takes the whole list of rules, `DELETE` clears it, `GET` shows what is left of it.
-`GET /_sandbox/requests` counts the requests answered so far, `DELETE` starts again at zero. Control routes, `/healthz` and `/`
-are neither counted nor broken.
+`GET /_sandbox/requests` counts the requests so far, `DELETE` starts again at zero. Control routes, docs, `/healthz` and
+`/` are neither counted nor broken.
 """
 
 import asyncio
@@ -28,7 +28,9 @@ class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     path: str = Field(description="Glob over the request's path, such as /data/2.5/* or /trip-data/green_*.")
-    query: dict[str, str] = Field(default={}, description="Globs by parameter; all must match, names and values in any case.")
+    query: dict[str, str] = Field(
+        default={}, description="Globs by parameter; all must match, names and values in any case."
+    )
     method: str | None = Field(default=None, description="GET or HEAD; any when absent.")
     times: int | None = Field(default=None, ge=1, description="How many requests it breaks; for good when absent.")
 
@@ -47,8 +49,12 @@ class Status(_Rule):
     kind: Literal["status"]
     code: int = Field(ge=200, le=599)
     body: JsonValue = ""
-    content_type: str | None = Field(default=None, description="application/json for a JSON body, text/plain for text, when absent.")
-    retry_after: str | int | None = Field(default=None, description="Seconds or an HTTP date, for the Retry-After header.")
+    content_type: str | None = Field(
+        default=None, description="application/json for a JSON body, text/plain for text, when absent."
+    )
+    retry_after: str | int | None = Field(
+        default=None, description="Seconds or an HTTP date, for the Retry-After header."
+    )
     headers: dict[str, str] = {}
 
 
@@ -214,6 +220,7 @@ class FaultMiddleware:
         self.faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
         if scope["type"] != "http" or scope["path"] == "/" or scope["path"].startswith(EXEMPT):
             await self.app(scope, receive, send)
             return

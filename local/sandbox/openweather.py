@@ -1,7 +1,7 @@
 """OpenWeather's current weather, `GET /data/2.5/weather`: https://openweathermap.org/current.
 
-Stands in for `https://api.openweathermap.org`. Errors carry the real bodies, in which `cod` is a number for 401 and 429 and text for
-400 and 404. A real payload under `--data` comes before a synthetic one.
+Stands in for `https://api.openweathermap.org`. Errors carry the real bodies, in which `cod` is a number for 401 and 429
+and text for 400 and 404. A real payload under `--data` comes before a synthetic one.
 """
 
 import csv
@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from local.sandbox.data import DataError, Payload, read_payloads
 from local.sandbox.settings import Settings
@@ -31,13 +31,16 @@ _ANY_KEY = re.compile(r"[0-9a-fA-F]{32}")
 _NEAR_DEGREES = 0.05
 """A coordinate so near to a known city is that city."""
 
-INVALID_KEY = (401, {"cod": 401, "message": "Invalid API key. Please see https://openweathermap.org/faq#error401 for more info."})
+INVALID_KEY = (
+    401,
+    {"cod": 401, "message": "Invalid API key. Please see https://openweathermap.org/faq#error401 for more info."},
+)
 QUOTA_SPENT = (
     429,
     {
         "cod": 429,
-        "message": "Your account is temporary blocked due to exceeding of requests limitation of your subscription type. "
-        "Please choose the proper subscription https://openweathermap.org/price",
+        "message": "Your account is temporary blocked due to exceeding of requests limitation of your subscription "
+        "type. Please choose the proper subscription https://openweathermap.org/price",
     },
 )
 NOTHING_TO_GEOCODE = (400, {"cod": "400", "message": "Nothing to geocode"})
@@ -48,6 +51,19 @@ _CONVERSIONS: dict[str, tuple[Callable[[float], float], Callable[[float], float]
     "imperial": (lambda kelvin: (kelvin - 273.15) * 9 / 5 + 32, lambda metres: metres / 0.44704),
 }
 """Of temperatures (from K) and speeds (from m/s), by the request's units."""
+
+
+_PARAMETERS = [
+    {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}
+    for name, description in (
+        ("q", "City name, with a country code or without: London or London,GB."),
+        ("id", "City id, such as 2643743."),
+        ("lat", "Degrees north, with lon."),
+        ("lon", "Degrees east, with lat."),
+        ("appid", "The API key."),
+        ("units", "standard (K, m/s; the default), metric (degC, m/s) or imperial (degF, mph)."),
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -75,16 +91,8 @@ def router(settings: Settings) -> APIRouter:
     keys = settings.openweather_key
     accepted = {key.strip() for key in keys.get_secret_value().split(",")} if keys else None
 
-    @routes.get("/data/2.5/weather")
-    async def current_weather(
-        request: Request,
-        q: Annotated[str, Query(description="City name, with a country code or not: London or London,GB.")] = "",
-        id: Annotated[str, Query(description="City id, such as 2643743.")] = "",
-        lat: Annotated[str, Query(description="Degrees north, with lon.")] = "",
-        lon: Annotated[str, Query(description="Degrees east, with lat.")] = "",
-        appid: Annotated[str, Query(description="The API key.")] = "",
-        units: Annotated[str, Query(description="standard (K, m/s), metric (degC, m/s) or imperial (degF, mph).")] = "standard",
-    ) -> Response:
+    @routes.get("/data/2.5/weather", openapi_extra={"parameters": _PARAMETERS})
+    async def current_weather(request: Request) -> Response:
         """Current weather of one place; `lang` is ignored."""
         # The real API takes parameter names in any case, and its clients send APPID.
         asked = {name.lower(): value.strip() for name, value in request.query_params.items()}
@@ -101,7 +109,7 @@ def router(settings: Settings) -> APIRouter:
     return routes
 
 
-# --- finding the place --------------------------------------------------------------------------------------------------------
+# --- finding the place ------------------------------------------------------------------------------------------------
 
 
 def _find(known: list[_Known], asked: dict[str, str]) -> _Known | tuple[int, dict[str, Any]]:
@@ -118,16 +126,12 @@ def _find(known: list[_Known], asked: dict[str, str]) -> _Known | tuple[int, dic
     if not asked.get("q"):
         return NOTHING_TO_GEOCODE
     name, *rest = (_plain(part) for part in asked["q"].split(","))
-    country = rest[-1] if rest else None
     whole = _plain(asked["q"])
-    return next(
-        (
-            city
-            for city in known
-            if _plain(city.name) in {name, whole} and (country is None or _plain(city.name) == whole or _plain(city.country or "") == country)
-        ),
-        CITY_NOT_FOUND,
-    )
+    for city in known:
+        in_country = not rest or _plain(city.country or "") == rest[-1]
+        if _plain(city.name) == whole or (_plain(city.name) == name and in_country):
+            return city
+    return CITY_NOT_FOUND
 
 
 def _nearest(known: list[_Known], lat: float, lon: float) -> _Known:
@@ -156,33 +160,31 @@ def _plain(text: str) -> str:
 def _table() -> Iterable[_Known]:
     with _CITIES.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
-            place = Place(
-                id=int(row["id"]), name=row["name"], country=row["country"], lat=float(row["lat"]), lon=float(row["lon"]),
-                elevation_m=float(row["elevation_m"]), timezone=row["timezone"],
-            )  # fmt: skip
-            yield _Known(place.id, place.name, place.country, place.lat, place.lon, payload=None, place=place)
+            lat, lon, elevation = (float(row[name]) for name in ("lat", "lon", "elevation_m"))
+            place = Place(int(row["id"]), row["name"], row["country"], lat, lon, elevation, row["timezone"])
+            yield _Known(place.id, place.name, place.country, lat, lon, payload=None, place=place)
 
 
 def _real(folder: Path | None) -> list[_Known]:
     """Real payloads, newest first, so that the first found is the newest of its name."""
-    if folder is None or not folder.is_dir():
-        return []
-    payloads = list(read_payloads(folder))
+    payloads = list(read_payloads(folder)) if folder is not None else []
     for payload in payloads:
         for name, kind in (("name", str), ("dt", int)):
             if not isinstance(payload.value.get(name), kind):
-                raise DataError(f"{payload.origin} has no {name} ({kind.__name__}), which it is found by; mend it or take it out of --data")
-    return [
-        _Known(
-            id=payload.value.get("id", 0), name=payload.value["name"], country=(payload.value.get("sys") or {}).get("country"),
-            lat=(payload.value.get("coord") or {}).get("lat", math.nan), lon=(payload.value.get("coord") or {}).get("lon", math.nan),
-            payload=payload, place=None,
-        )
-        for payload in sorted(payloads, key=lambda payload: payload.value["dt"], reverse=True)
-    ]  # fmt: skip
+                fault = f"has no {name} ({kind.__name__}), which it is found by"
+                raise DataError(f"{payload.origin} {fault}; mend it or take it out of --data")
+    payloads.sort(key=lambda payload: payload.value["dt"], reverse=True)
+    return [_known(payload) for payload in payloads]
 
 
-# --- answering ----------------------------------------------------------------------------------------------------------------
+def _known(payload: Payload) -> _Known:
+    value = payload.value
+    coord, country = value.get("coord") or {}, (value.get("sys") or {}).get("country")
+    lat, lon = coord.get("lat", math.nan), coord.get("lon", math.nan)
+    return _Known(value.get("id", 0), value["name"], country, lat, lon, payload=payload, place=None)
+
+
+# --- answering --------------------------------------------------------------------------------------------------------
 
 
 def _served(found: _Known, units: str, now: datetime) -> Response:
@@ -207,7 +209,9 @@ def _converted(payload: dict[str, Any], units: str) -> dict[str, Any]:
     if units not in _CONVERSIONS:
         return payload
     temperature, speed = _CONVERSIONS[units]
-    by_field = dict.fromkeys(("temp", "feels_like", "temp_min", "temp_max"), temperature) | dict.fromkeys(("speed", "gust"), speed)
+    by_field = dict.fromkeys(("temp", "feels_like", "temp_min", "temp_max"), temperature) | dict.fromkeys(
+        ("speed", "gust"), speed
+    )
     return payload | {
         group: {k: round(by_field[k](v), 2) if k in by_field else v for k, v in payload[group].items()}
         for group in ("main", "wind")

@@ -32,8 +32,8 @@ class Settings(BaseModel):
     Each field is read from the environment variable `SANDBOX_<FIELD>`; `--data` and `--cache-dir` override theirs.
 
     Attributes:
+        cache_dir: Folder of generated months; the command line falls back to a temporary one.
         data: Folder of real payloads that are served before synthetic ones (layout in `data.py`), or None.
-        cache_dir: Folder that keeps generated months between starts, or None for a temporary one that goes with the process.
         now: Freezes the clock (ISO time, UTC when it names no zone), or None for the real one.
         openweather_key: The accepted key, or several with commas between them; None accepts any key of 32 hex digits.
         openweather_calls_per_minute: Quota of each key over a sliding minute; the free tier of the real API has 60.
@@ -43,8 +43,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    cache_dir: Path
     data: Path | None = None
-    cache_dir: Path | None = None
     now: Annotated[AwareDatetime | None, BeforeValidator(_utc_when_naive)] = None
     openweather_key: SecretStr | None = None
     openweather_calls_per_minute: Annotated[int, Field(ge=1)] = 6000
@@ -64,7 +64,7 @@ def read_settings(environ: Mapping[str, str], **flags: object) -> Settings:
         flags: Field values from the command line.
 
     Raises:
-        SettingsError: A variable that is no setting, or a value that does not fit; one line, without the value of a secret.
+        SettingsError: A variable that is no setting, or a value that does not fit; one line, without any secret.
     """
     values: dict[str, object] = {
         name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX) and value
@@ -79,7 +79,9 @@ def read_settings(environ: Mapping[str, str], **flags: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0])
-        raise SettingsError(f"{_variable(field)}: {first['msg'].removeprefix('Value error, ')}; correct or unset it") from error
+        raise SettingsError(
+            f"{_variable(field)}: {first['msg'].removeprefix('Value error, ')}; correct or unset it"
+        ) from error
 
 
 def _variable(field: str) -> str:

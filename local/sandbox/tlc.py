@@ -1,7 +1,8 @@
 """The file host of the New York taxi commission: trip months as Parquet, the zone table as CSV.
 
-Stands in for `https://d37ci6vzurychx.cloudfront.net`. It behaves as S3 behind CloudFront does: HEAD, ETag, Last-Modified, ranges and
-conditional requests, and 403 with an XML body for every key that is not there, a month not published yet among them.
+Stands in for `https://d37ci6vzurychx.cloudfront.net`. It behaves as S3 behind CloudFront does: HEAD, ETag,
+Last-Modified, ranges and conditional requests, and 403 with an XML body for every key that is not there, such as a
+month not published.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ import pyarrow as pa
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from local.sandbox import trips
+from local.sandbox import newyork, trips
+from local.sandbox.newyork import Service
 from local.sandbox.settings import Settings
 
 NAME = "tlc"
@@ -49,7 +51,7 @@ def router(settings: Settings) -> APIRouter:
             return _denied(request)
         if folder and (real := folder / name).is_file():
             return _file(request, real, _modified(real), "binary/octet-stream")
-        service: trips.Service = "green" if found["service"] == "green" else "yellow"
+        service: Service = "green" if found["service"] == "green" else "yellow"
         month = found["month"]
         if not trips.FIRST_MONTH[service] <= month or published_at(month) > settings.clock():
             return _denied(request)
@@ -81,12 +83,13 @@ def published_at(month: str) -> datetime:
 class _Cache:
     """Generated files, made once each: state is the folder and a lock a file."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         # The generator's own text is part of the key, so that a kept file never outlives a change of what makes it.
-        sources = (Path(trips.__file__), _ZONES)
-        self._version = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + pa.__version__.encode()).hexdigest()[:12]
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="sluice-sandbox-")
-        self._folder = folder or Path(self._temporary.name if self._temporary else "")
+        sources = (Path(trips.__file__), Path(newyork.__file__), _ZONES)
+        self._version = hashlib.sha256(
+            b"".join(path.read_bytes() for path in sources) + pa.__version__.encode()
+        ).hexdigest()[:12]
+        self._folder = folder
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, key: str, write: Callable[[Path], None]) -> Path:
@@ -106,7 +109,10 @@ class _Cache:
 
 def _file(request: Request, path: Path, modified: datetime, media_type: str) -> Response:
     stat = path.stat()
-    headers = {"ETag": _etag(path, stat.st_mtime_ns, stat.st_size), "Last-Modified": format_datetime(modified, usegmt=True)}
+    headers = {
+        "ETag": _etag(path, stat.st_mtime_ns, stat.st_size),
+        "Last-Modified": format_datetime(modified, usegmt=True),
+    }
     if _is_unchanged(request, headers["ETag"], modified):
         return Response(status_code=304, headers=headers)
     return FileResponse(path, headers=headers, media_type=media_type, stat_result=stat)

@@ -1,30 +1,47 @@
 """Synthetic months of taxi trips that look and misbehave as TLC's do.
 
-A month is written row group by row group, so memory does not grow with its rows. Everything follows from (service, month, rows):
-the same three give the same file. Rows run in pick-up time, as they roughly do in the real files, and the rows without passenger
-count, rate code, flag and congestion surcharge come as one block at the end.
+A month is written row group by row group, so memory does not grow with its rows. Everything follows from (service,
+month, rows): the same three give the same file. Rows run in pick-up time, as they roughly do in the real files, and the
+rows without passenger count, rate code, flag and congestion surcharge come as one block at the end.
 
 Formats: https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page and the data dictionaries that it links to.
 """
 
 import calendar
-import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-Service = Literal["yellow", "green"]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from local.sandbox.newyork import (
+    HOUR_TRIPS,
+    JFK,
+    LOCAL_DRAWS,
+    MANHATTAN,
+    NEWARK,
+    OUTSIDE_NYC,
+    PART_OF_DAY,
+    PASSENGERS,
+    PAYMENTS,
+    SPEED_BY_HOUR,
+    UNEXPLAINED,
+    VENDORS,
+    WEEKDAY_TRIPS,
+    ZONES,
+    Bools,
+    Floats,
+    Ints,
+    Service,
+    prices,
+)
+
 Columns = dict[str, npt.NDArray[Any]]
 
 ROW_GROUP = 65_536
@@ -51,9 +68,17 @@ class Rates:
 
 
 RATES: dict[Service, Rates] = {
-    "yellow": Rates(0.26, 0.026, 0.0054, 0.032, 0.0125, 0.37, 8.2, 25, 0.236, 328_522.0),
-    "green": Rates(0.0604, 0.00005, 0.0033, 0.0507, 0.0013, 0.142, 35, 800, 0.236, 201_421.68),
-}
+    "yellow": Rates(
+        null_block=0.26, unknown_rate_code=0.026, reversal=0.0054, zero_distance=0.032, zero_duration=0.0125,
+        total_differs=0.37, outside_month_per_million=8.2, absurd_distance_per_million=25, duplicates_per_million=0.236,
+        longest_miles=328_522.0,
+    ),
+    "green": Rates(
+        null_block=0.0604, unknown_rate_code=0.00005, reversal=0.0033, zero_distance=0.0507, zero_duration=0.0013,
+        total_differs=0.142, outside_month_per_million=35, absurd_distance_per_million=800,
+        duplicates_per_million=0.236, longest_miles=201_421.68,
+    ),
+}  # fmt: skip
 RARE_FROM_ROWS = 10_000
 """A file of at least so many rows shows each of the rarest quirks, however small their rate."""
 
@@ -77,7 +102,7 @@ def write_month(service: Service, month: str, rows: int, path: Path) -> None:
             writer.write_table(pa.Table.from_arrays(list(_typed(plan, columns)), schema=plan.schema))
 
 
-# --- one month's plan ---------------------------------------------------------------------------------------------------------
+# --- one month's plan -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -106,10 +131,12 @@ class _Plan:
 def _plan(service: Service, month: str, rows: int) -> _Plan:
     year, number = (int(part) for part in month.split("-"))
     rates = RATES[service]
-    first = _seconds(datetime(year, number, 1))  # noqa: DTZ001 - New York's clocks, no zone
+    first = _seconds(datetime(year, number, 1))
     days = calendar.monthrange(year, number)[1]
     weekdays = (np.arange(days) + calendar.weekday(year, number, 1)) % 7
-    weights = np.concatenate([WEEKDAY_TRIPS[day] * HOUR_TRIPS[service]["weekend" if day >= 5 else "week"] for day in weekdays])
+    weights = np.concatenate(
+        [WEEKDAY_TRIPS[day] * HOUR_TRIPS[service]["weekend" if day >= 5 else "week"] for day in weekdays]
+    )
     metered = rows - round(rows * rates.null_block)
     rng = np.random.default_rng(_seed(service, month, rows, "rare rows"))
     at_outside = _places(rows, rates.outside_month_per_million, at_least=2)
@@ -133,13 +160,16 @@ def _plan(service: Service, month: str, rows: int) -> _Plan:
 
 
 def _places(rows: int, per_million: float, at_least: int) -> list[int]:
-    """Rows for a rare quirk, spread evenly and off the edges of the row groups, so that each row's neighbours are in its group."""
+    """Rows for a rare quirk, spread evenly, and off the edges of row groups, so that their neighbours are in them."""
     count = max(round(rows * per_million / 1e6), at_least if rows >= RARE_FROM_ROWS else 0)
     spread = [int((i + 0.5) * rows / count) for i in range(count)]
-    return [max(min(row, row // ROW_GROUP * ROW_GROUP + ROW_GROUP - 8, rows - 8), row // ROW_GROUP * ROW_GROUP + 8) for row in spread]
+    return [
+        max(min(row, row // ROW_GROUP * ROW_GROUP + ROW_GROUP - 8, rows - 8), row // ROW_GROUP * ROW_GROUP + 8)
+        for row in spread
+    ]
 
 
-# --- rows ---------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def _group(plan: _Plan, start: int, stop: int) -> Columns:
@@ -176,34 +206,52 @@ def _group(plan: _Plan, start: int, stop: int) -> Columns:
     payment[charge] = np.where(rng.random(int(charge.sum())) < 0.74, 3, 4)
     vendor = _pick(rng, count, VENDORS[plan.service])
 
-    prices = _prices(plan.month)
-    fare = _fares(prices, miles, seconds, rate_code, in_block, rng)
+    tariff = prices(plan.month)
+    fare = _fares(tariff, miles, seconds, rate_code, in_block, rng)
     rush = (hour >= 16) & (hour < 20) & (weekday < 5)
     night = (hour >= 20) | (hour < 6)
-    extra = np.where(in_block, 0.0, np.select([rush, night], [prices["rush"], prices["night"]], 0.0))
+    extra = np.where(in_block, 0.0, np.select([rush, night], [tariff["rush"], tariff["night"]], 0.0))
     mta_tax = np.where(np.isin(rate_code, (3, 5)), 0.0, 0.5)
-    congestion = np.where(in_congestion_zone, prices["congestion_" + plan.service], 0.0)
-    airport = np.where(ZONES.airport[pulocation] & ~in_block, prices["airport"], 0.0)
-    cbd = np.where(in_cbd, prices["cbd"], 0.0)
+    congestion = np.where(in_congestion_zone, tariff["congestion_" + plan.service], 0.0)
+    airport = np.where(ZONES.airport[pulocation] & ~in_block, tariff["airport"], 0.0)
+    cbd = np.where(in_cbd, tariff["cbd"], 0.0)
     tolls = np.where(is_airport & (rng.random(count) < 0.42), 6.94, 0.0)
     tipped = np.where(in_block, rng.random(count) < 0.3, (payment == 1) & (rng.random(count) < 0.94)) & ~charge
     tip = np.where(tipped, np.round((fare + extra + congestion) * (0.15 + 0.15 * rng.random(count)), 2), 0.0)
 
-    parts = np.round(fare + extra + mta_tax + tip + tolls + prices["improvement"] + airport + cbd, 2)
+    parts = np.round(fare + extra + mta_tax + tip + tolls + tariff["improvement"] + airport + cbd, 2)
     total = np.round(parts + np.where(in_block, 0.0, congestion), 2)
     total = np.round(total + _unexplained(plan, in_block, congestion, rng), 2)
 
     columns: Columns = {
-        "vendor": np.where(in_block & (vendor == 1), 6, vendor), "pickup": pickup, "dropoff": pickup + seconds,
-        "passengers": _pick(rng, count, PASSENGERS), "miles": miles, "rate_code": rate_code,
-        "flag": np.where(rng.random(count) < 0.003, "Y", "N"), "pulocation": pulocation, "dolocation": dolocation,
-        "payment": payment, "fare": fare, "extra": extra, "mta_tax": mta_tax, "tip": tip, "tolls": tolls,
-        "improvement": np.full(count, prices["improvement"]), "total": total, "congestion": congestion, "airport": airport,
-        "cbd": cbd, "request_source": np.where(rng.random(count) < 0.3, "E-HAIL", "STREET"), "trip_type": np.where(rate_code == 5, 2, 1),
-        "pickup_lon": ZONES.longitude[pulocation] + 0.01 * rng.random(count), "pickup_lat": ZONES.latitude[pulocation] + 0.01 * rng.random(count),
-        "dropoff_lon": ZONES.longitude[dolocation] + 0.01 * rng.random(count), "dropoff_lat": ZONES.latitude[dolocation] + 0.01 * rng.random(count),
-        "nothing": np.zeros(count), "in_block": in_block,
-    }  # fmt: skip
+        "vendor": np.where(in_block & (vendor == 1), 6, vendor),
+        "pickup": pickup,
+        "dropoff": pickup + seconds,
+        "passengers": _pick(rng, count, PASSENGERS),
+        "miles": miles,
+        "rate_code": rate_code,
+        "flag": np.where(rng.random(count) < 0.003, "Y", "N"),
+        "pulocation": pulocation,
+        "dolocation": dolocation,
+        "payment": payment,
+        "fare": fare,
+        "extra": extra,
+        "mta_tax": mta_tax,
+        "tip": tip,
+        "tolls": tolls,
+        "improvement": np.full(count, tariff["improvement"]),
+        "total": total,
+        "congestion": congestion,
+        "airport": airport,
+        "cbd": cbd,
+        # The column is known, its codes are not: these two are made up.
+        "request_source": np.where(rng.random(count) < 0.3, "E-HAIL", "STREET"),
+        "trip_type": np.where(rate_code == 5, 2, 1),
+        "nothing": np.zeros(count),
+        "in_block": in_block,
+        **_coordinates("pickup", pulocation, rng),
+        **_coordinates("dropoff", dolocation, rng),
+    }
     _break_meters(plan, columns, row, rng)
     _reverse(columns, np.flatnonzero(reversal))
     for special in sorted(plan.duplicates):
@@ -237,7 +285,7 @@ def _zones(by_part: Floats, hour: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _miles(pulocation: Ints, dolocation: Ints, rng: np.random.Generator) -> Floats:
-    """Distances by what lies between the zones: within one, within Manhattan, within a borough, between boroughs, an airport."""
+    """Distances by where the zones lie: the same, an airport, both in Manhattan, in one borough, in two."""
     same = pulocation == dolocation
     boroughs = ZONES.borough[pulocation], ZONES.borough[dolocation]
     manhattan = (boroughs[0] == MANHATTAN) & (boroughs[1] == MANHATTAN)
@@ -255,35 +303,49 @@ def _duration_seconds(miles: Floats, hour: Ints, rng: np.random.Generator) -> In
     miles_an_hour = SPEED_BY_HOUR[hour] * (1 + np.clip(miles / 15, 0, 0.9))
     seconds = miles / miles_an_hour * 3600 * np.exp(0.25 * rng.standard_normal(len(miles))) + 45
     forgotten = rng.random(len(miles)) < 0.001
-    whole: Ints = np.where(forgotten, 86_399 - np.floor(3000 * rng.random(len(miles))), np.ceil(seconds)).astype(np.int64)
+    whole: Ints = np.where(forgotten, 86_399 - np.floor(3000 * rng.random(len(miles))), np.ceil(seconds)).astype(
+        np.int64
+    )
     return whole
 
 
 def _rate_codes(plan: _Plan, pulocation: Ints, dolocation: Ints, rng: np.random.Generator) -> Ints:
     count = len(pulocation)
-    to_jfk = (pulocation == JFK) & (ZONES.borough[dolocation] == MANHATTAN) | (dolocation == JFK) & (ZONES.borough[pulocation] == MANHATTAN)
+    to_jfk = (pulocation == JFK) & (ZONES.borough[dolocation] == MANHATTAN) | (dolocation == JFK) & (
+        ZONES.borough[pulocation] == MANHATTAN
+    )
     negotiated = rng.random(count) < (0.035 if plan.service == "green" else 0.004)
     unknown = rng.random(count) < plan.rates.unknown_rate_code / max(1 - plan.rates.null_block, 0.01)
     beyond = (dolocation == OUTSIDE_NYC) & (rng.random(count) < 0.4)
     return np.select([unknown, to_jfk, dolocation == NEWARK, negotiated, beyond], [99, 2, 3, 5, 4], 1)
 
 
-def _fares(prices: dict[str, float], miles: Floats, seconds: Ints, rate_code: Ints, in_block: Bools, rng: np.random.Generator) -> Floats:
-    """Fares by the meter (a unit is a fifth of a mile, or a minute at a standstill), flat to JFK, agreed for the rest."""
+def _fares(
+    tariff: dict[str, float], miles: Floats, seconds: Ints, rate_code: Ints, in_block: Bools, rng: np.random.Generator
+) -> Floats:
+    """Fares by the meter (a unit is a fifth of a mile or a minute at a standstill), flat to JFK, or agreed."""
     minutes = np.minimum(seconds, 7200) / 60
     units = np.round(5 * miles * 0.8 + minutes * 0.3)
-    metered = prices["drop"] + prices["unit"] * units
+    metered = tariff["drop"] + tariff["unit"] * units
     agreed = np.round(15 + 60 * rng.random(len(miles)))
     upfront = metered * np.exp(0.2 * rng.standard_normal(len(miles)))
-    fares: Floats = np.round(np.select([in_block, rate_code == 2, rate_code == 5], [upfront, prices["jfk"], agreed], metered), 2)
+    fares: Floats = np.round(
+        np.select([in_block, rate_code == 2, rate_code == 5], [upfront, tariff["jfk"], agreed], metered), 2
+    )
     return fares
+
+
+def _coordinates(end: str, location: Ints, rng: np.random.Generator) -> Columns:
+    """A point near the zone's, as the files of 2009 and 2010 have instead of it."""
+    jitter = 0.01 * rng.random((2, len(location)))
+    return {f"{end}_lon": ZONES.longitude[location] + jitter[0], f"{end}_lat": ZONES.latitude[location] + jitter[1]}
 
 
 def _unexplained(plan: _Plan, in_block: Bools, congestion: Floats, rng: np.random.Generator) -> Floats:
     """What the total holds beyond its parts.
 
-    In the block the surcharge is in the total but its column is null, so every total differs; of the metered rows enough differ for
-    the service's rate, by the amounts that vendors book twice or not at all.
+    In the block the surcharge is in the total but its column is null, so totals differ there; of the metered rows
+    enough differ for the service's rate, by the amounts that vendors book twice or not at all.
     """
     count, rates = len(in_block), plan.rates
     every_block_row = plan.service == "yellow"
@@ -316,13 +378,19 @@ def _pick(rng: np.random.Generator, count: int, shares: dict[Any, float]) -> npt
     return np.array(list(shares))[found]
 
 
-# --- columns as the file has them ---------------------------------------------------------------------------------------------
+# --- columns as the file has them -------------------------------------------------------------------------------------
 
 _INT32, _INT64, _DOUBLE, _TIME, _TEXT = pa.int32(), pa.int64(), pa.float64(), pa.timestamp("us"), pa.string()
 _AMOUNT_COLUMNS = (
-    ("fare_amount", "fare"), ("extra", "extra"), ("mta_tax", "mta_tax"), ("tip_amount", "tip"), ("tolls_amount", "tolls"),
-)  # fmt: skip
-AMOUNTS = frozenset({"fare", "extra", "mta_tax", "tip", "tolls", "improvement", "total", "congestion", "airport", "cbd"})
+    ("fare_amount", "fare"),
+    ("extra", "extra"),
+    ("mta_tax", "mta_tax"),
+    ("tip_amount", "tip"),
+    ("tolls_amount", "tolls"),
+)
+AMOUNTS = frozenset(
+    {"fare", "extra", "mta_tax", "tip", "tolls", "improvement", "total", "congestion", "airport", "cbd"}
+)
 _NULL_IN_BLOCK = frozenset({"passengers", "rate_code", "flag", "congestion", "airport"})
 _NULL_IN_GREEN_BLOCK = frozenset({"payment", "trip_type"})
 
@@ -449,130 +517,11 @@ _AS_TEXT: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     "pickup": _second_text,
     "dropoff": _second_text,
     "vendor": lambda values: np.where(values == 1, "CMT", "VTS"),
-    "payment": lambda values: np.select([values == 1, values == 3, values == 4], ["Credit", "No Charge", "Dispute"], "CASH"),
+    "payment": lambda values: np.select(
+        [values == 1, values == 3, values == 4], ["Credit", "No Charge", "Dispute"], "CASH"
+    ),
     "rate_code": lambda values: values.astype(str),
 }
-
-
-# --- what New York looks like -------------------------------------------------------------------------------------------------
-
-NEWARK, JFK, LAGUARDIA, UNKNOWN_ZONE, OUTSIDE_NYC, MANHATTAN = 1, 132, 138, 264, 265, 2
-_BOROUGHS = {"EWR": 0, "Bronx": 1, "Manhattan": MANHATTAN, "Queens": 3, "Brooklyn": 4, "Staten Island": 5}
-_CENTRES = ((-74.174, 40.690), (-73.88, 40.85), (-73.98, 40.76), (-73.82, 40.72), (-73.95, 40.65), (-74.15, 40.58))
-
-# Shares of pick-ups in percent; zones that are not named share the rest by borough.
-_YELLOW_PICKUPS = {
-    132: 4.9, 161: 4.7, 237: 4.6, 236: 4.4, 162: 3.5, 186: 3.5, 142: 3.4, 230: 3.4, 138: 3.1, 170: 2.9, 163: 2.9, 239: 2.8, 234: 2.7,
-    68: 2.6, 48: 2.6, 141: 2.4, 79: 2.3, 164: 2.2, 249: 2.2, 107: 2.1, 238: 2.0, 263: 2.0, 229: 1.9, 140: 1.8, 100: 1.7, 231: 1.7,
-    90: 1.6, 43: 1.5, 113: 1.5, 246: 1.4, 50: 1.3, 137: 1.2, 262: 1.2, 233: 1.1, 143: 1.1, 114: 1.1, 148: 1.0, 151: 0.9, 75: 0.8,
-    166: 0.6, 264: 0.7, 265: 0.15, 1: 0.02,
-}  # fmt: skip
-_GREEN_PICKUPS = {
-    74: 21.5, 75: 15.0, 95: 5.2, 43: 4.9, 166: 4.7, 82: 4.6, 41: 4.6, 97: 3.4, 65: 2.9, 7: 2.7, 129: 2.5, 130: 2.4, 244: 2.3, 42: 2.1,
-    260: 1.7, 134: 1.1, 66: 1.1, 83: 0.9, 33: 0.9, 116: 0.8, 24: 0.7, 92: 0.7, 223: 0.7, 193: 0.6, 226: 0.4, 264: 0.1, 265: 0.05,
-}  # fmt: skip
-_GREEN_DROPOFFS = {
-    75: 5.4, 74: 5.1, 236: 4.8, 238: 3.9, 41: 3.5, 166: 3.2, 42: 3.1, 263: 2.4, 95: 2.4, 239: 2.3, 138: 2.3, 151: 2.2, 129: 2.1, 43: 1.7,
-    237: 1.7, 82: 1.4, 142: 1.4, 262: 1.4, 7: 1.4, 141: 1.4, 264: 0.3, 265: 0.4, 1: 0.05,
-}  # fmt: skip
-_REST_BY_BOROUGH: dict[str, tuple[float, ...]] = {  # EWR, Bronx, Manhattan, Queens, Brooklyn, Staten Island
-    "yellow pickup": (0.0, 0.006, 0.25, 0.012, 0.02, 0.0005),
-    "yellow dropoff": (0.1, 0.02, 0.4, 0.04, 0.06, 0.003),
-    "green pickup": (0.0, 0.06, 0.02, 0.09, 0.09, 0.001),
-    "green dropoff": (0.01, 0.25, 0.3, 0.3, 0.25, 0.01),
-}
-_NIGHTLIFE = (79, 148, 249, 114, 113, 48, 68, 90, 144, 145, 211, 232, 255, 256)
-_BUSINESS = (161, 162, 163, 170, 186, 230, 100, 164, 234, 87, 88, 231, 237)
-_HOMES = (236, 237, 238, 239, 141, 263, 262, 140, 151, 166, 24, 41, 42, 74, 75)
-_NORTH_OF_60TH = (236, 237, 238, 239, 140, 141, 142, 143, 262, 263, 43, 151)
-
-PART_OF_DAY: Ints = np.array([0] * 6 + [1] * 4 + [2] * 9 + [0] * 5)
-_PARTS: tuple[dict[tuple[int, ...], float], ...] = ({_NIGHTLIFE: 2.6, _BUSINESS: 0.5}, {_HOMES: 1.5, _NIGHTLIFE: 0.5}, {_BUSINESS: 1.15})
-
-_DAY = [2.2, 1.4, 0.9, 0.6, 0.5, 0.6, 1.5, 2.9, 4.0, 4.3, 4.5, 4.8, 5.2, 5.4, 5.8, 6.0, 6.1, 6.8, 7.2, 6.5, 5.9, 5.8, 5.2, 3.8]
-_NIGHTS = [5.2, 4.4, 3.5, 2.4, 1.5, 0.8, 0.9, 1.3, 2.0, 3.1, 4.1, 4.8, 5.3, 5.5, 5.6, 5.6, 5.6, 5.8, 5.9, 5.5, 5.0, 5.0, 5.2, 5.3]
-_GREEN = [1.4, 1.0, 0.8, 0.6, 0.5, 0.5, 1.5, 4.2, 5.2, 5.5, 5.3, 5.3, 5.3, 5.7, 6.4, 7.4, 7.8, 8.2, 7.8, 6.2, 4.6, 3.4, 2.7, 2.0]
-HOUR_TRIPS: dict[Service, dict[str, Floats]] = {
-    "yellow": {"week": np.array(_DAY) / sum(_DAY), "weekend": np.array(_NIGHTS) / sum(_NIGHTS)},
-    "green": {"week": np.array(_GREEN) / sum(_GREEN), "weekend": np.array(_NIGHTS) / sum(_NIGHTS)},
-}
-LOCAL_DRAWS: dict[Service, int] = {"yellow": 0, "green": 4}
-"""How often a drop-off in another borough is drawn again: green cabs stay near, yellow ones cross the rivers."""
-WEEKDAY_TRIPS = (0.88, 0.98, 1.03, 1.08, 1.07, 1.08, 0.88)
-SPEED_BY_HOUR: Floats = np.array([15, 16, 17, 18, 18, 17, 14, 11, 9.5, 9, 9, 8.8, 8.7, 8.7, 8.6, 8.5, 8.6, 8.8, 9.5, 10.5, 11.5, 12, 13, 14])
-
-PAYMENTS: dict[Service, dict[int, float]] = {
-    "yellow": {1: 0.825, 2: 0.145, 3: 0.008, 4: 0.0219, 5: 0.0001},
-    "green": {1: 0.690, 2: 0.299, 3: 0.0082, 4: 0.0024, 5: 0.0004},
-}
-VENDORS: dict[Service, dict[int, float]] = {"yellow": {1: 0.2, 2: 0.785, 7: 0.015}, "green": {1: 0.13, 2: 0.87}}
-PASSENGERS = {1: 0.755, 2: 0.145, 3: 0.034, 4: 0.023, 5: 0.012, 6: 0.009, 0: 0.0215, 7: 0.0002, 8: 0.0002, 9: 0.0001}
-UNEXPLAINED = {-2.5: 0.62, -1.0: 0.12, 2.5: 0.12, -0.75: 0.1, 1.75: 0.04}
-
-
-def _prices(month: str) -> dict[str, float]:
-    """The tariff of a month, USD."""
-    new = month >= "2023-01"
-    return {
-        "drop": 3.0 if new else 2.5, "unit": 0.7 if new else 0.5, "jfk": 70.0 if new else 52.0,
-        "rush": 2.5 if new else 1.0, "night": 1.0 if new else 0.5,
-        "improvement": 1.0 if new else 0.0 if month < "2015-01" else 0.3,
-        "congestion_yellow": 2.5 if month >= "2019-02" else 0.0, "congestion_green": 2.75 if month >= "2019-02" else 0.0,
-        "airport": 0.0 if month < "2021-01" else 1.75 if new else 1.25, "cbd": 0.75 if month >= "2025-01" else 0.0,
-    }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Zones:
-    """The zone table as arrays; the first index of all is LocationID, of the weights the part of the day."""
-
-    borough: Ints
-    airport: Bools
-    congestion: Bools
-    cbd: Bools
-    longitude: Floats
-    latitude: Floats
-    pickup: dict[Service, Floats]
-    dropoff: dict[Service, Floats]
-
-
-def _read_zones() -> _Zones:
-    with Path(__file__).with_name("taxi_zone_lookup.csv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    borough = np.array([-1] + [_BOROUGHS.get(row["Borough"], -1) for row in rows])
-    yellow_zone = np.array([False] + [row["service_zone"] == "Yellow Zone" for row in rows])
-    number = np.arange(len(borough))
-    # A spiral around the borough's centre gives each zone a point of its own.
-    turn, centres = number * 2.4, np.array([*_CENTRES, (0.0, 0.0)])
-
-    def cumulative(named: dict[int, float], rest: str) -> Floats:
-        weights = np.array([named.get(i, _REST_BY_BOROUGH[rest][borough[i]] if borough[i] >= 0 else 0.0) for i in number[1:]])
-        parts = []
-        for part in _PARTS:
-            scaled = weights.copy()
-            for zones, factor in part.items():
-                scaled[np.array(zones) - 1] *= factor
-            parts.append(np.cumsum(scaled) / scaled.sum())
-        stacked: Floats = np.array(parts)
-        stacked[:, -1] = 1.0
-        return stacked
-
-    return _Zones(
-        borough=borough,
-        airport=np.isin(number, (NEWARK, JFK, LAGUARDIA)),
-        congestion=yellow_zone,
-        cbd=yellow_zone & ~np.isin(number, _NORTH_OF_60TH),
-        longitude=centres[borough, 0] + 0.03 * np.cos(turn) * (borough >= 0),
-        latitude=centres[borough, 1] + 0.03 * np.sin(turn) * (borough >= 0),
-        pickup={
-            "yellow": cumulative(_YELLOW_PICKUPS, "yellow pickup"),
-            "green": cumulative(_GREEN_PICKUPS, "green pickup"),
-        },
-        dropoff={
-            "yellow": cumulative({k: v for k, v in _YELLOW_PICKUPS.items() if k != NEWARK}, "yellow dropoff"),
-            "green": cumulative(_GREEN_DROPOFFS, "green dropoff"),
-        },
-    )
 
 
 def _seed(*parts: object) -> int:
@@ -581,6 +530,3 @@ def _seed(*parts: object) -> int:
 
 def _seconds(moment: datetime) -> int:
     return calendar.timegm(moment.timetuple())
-
-
-ZONES = _read_zones()

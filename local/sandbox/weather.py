@@ -1,6 +1,6 @@
 """Plausible weather: a plain model of a place's climate, season, time of day and passing fronts.
 
-A state follows from the place and the hour alone, so the same call in the same hour gives the same answer, on every machine.
+A state follows from the place and the hour alone, so the same call in the same hour gives the same answer anywhere.
 """
 
 import hashlib
@@ -82,7 +82,8 @@ def observe(place: Place, hour: int, utc_offset: int) -> dict[str, Any]:
         utc_offset: Shift of local time from UTC, seconds.
 
     Returns:
-        A payload as https://openweathermap.org/current describes it; optional fields are there about as often as in real payloads.
+        A payload as https://openweathermap.org/current describes it; optional fields are there about as often as in
+        real payloads.
     """
     dice = random.Random(_seed(place, "hour", hour))  # noqa: S311 - weather, not a secret
     local = hour + utc_offset
@@ -93,7 +94,7 @@ def observe(place: Place, hour: int, utc_offset: int) -> dict[str, Any]:
     pressure = 1013 - 9 * wet + 4 * _front(place, "pressure", hour)
     cover = round(100 / (1 + math.exp(-2.2 * (wet + 0.2 * _front(place, "cloud", hour, hours=5)))))
     celsius = _temperature(place, hour, local) - 2.0 * (cover / 100 if is_day else -cover / 150)
-    humidity = round(min(max(68 + 13 * wet - 1.6 * _diurnal(local) * _swing(place), 15), 100))
+    humidity = round(min(max(70 + 16 * wet - 1.6 * _diurnal(local) * _swing(place), 15), 100))
     wind = abs(3.4 + 1.9 * _front(place, "wind", hour, hours=7) + 0.5 * _diurnal(local))
     millimetres = max(0.0, (wet - 0.95) * 1.6 + 0.4 * dice.random()) if wet > 0.95 else 0.0
     snows = celsius < 1.2
@@ -127,7 +128,7 @@ def observe(place: Place, hour: int, utc_offset: int) -> dict[str, Any]:
         "clouds": {"all": cover},
         "dt": hour,
         "sys": {
-            **({"type": dice.choice((1, 2)), "id": _seed(place, "station") % 2_000_000 + 1000} if dice.random() < 0.79 else {}),
+            **({"type": 2, "id": _seed(place, "station") % 2_000_000 + 1000} if dice.random() < 0.79 else {}),
             **({"country": place.country} if place.country else {}),
             "sunrise": sunrise,
             "sunset": sunset,
@@ -140,7 +141,7 @@ def observe(place: Place, hour: int, utc_offset: int) -> dict[str, Any]:
 
 
 def sun_times(lat: float, lon: float, local_day: int, utc_offset: int) -> tuple[int, int]:
-    """Sunrise and sunset of a local day, in seconds since 1970, UTC; 0 and 0 when the sun does not rise or does not set.
+    """Sunrise and sunset of a local day, in seconds since 1970, UTC; 0 and 0 when the sun does not rise or set.
 
     The sunrise equation, within a few minutes of an almanac: https://en.wikipedia.org/wiki/Sunrise_equation.
 
@@ -170,11 +171,16 @@ def sun_times(lat: float, lon: float, local_day: int, utc_offset: int) -> tuple[
 
 
 def _temperature(place: Place, hour: int, local: int) -> float:
-    """Degrees Celsius: by latitude and height, season (turned round in the south, none at the equator), time of day, fronts."""
+    """Degrees Celsius: by latitude, height, season (the other way round in the south), time of day and fronts."""
     year_share = (hour / 86_400 / 365.2425 + 10 / 365.2425) % 1
     season = -math.cos(2 * math.pi * (year_share - 0.077)) * math.copysign(min(abs(place.lat) * 0.2, 12), place.lat)
     yearly = 28 - 0.0065 * place.lat**2 - 0.0055 * place.elevation_m
-    return yearly + season + _swing(place) * _diurnal(local) + 3.2 * min(abs(place.lat) / 35, 1) * _front(place, "air", hour, hours=30)
+    return (
+        yearly
+        + season
+        + _swing(place) * _diurnal(local)
+        + 3.2 * min(abs(place.lat) / 35, 1) * _front(place, "air", hour, hours=30)
+    )
 
 
 def _swing(place: Place) -> float:
@@ -204,9 +210,9 @@ def _condition(
         if not snows and millimetres > 1.2 and celsius > 18 and dice.random() < 0.4:
             return THUNDER, 8000
         condition = next(found for limit, found in (SNOW if snows else RAIN) if millimetres < limit)
-        return condition, 10_000 if millimetres < 0.4 else round(max(10_000 - 2500 * millimetres, 800), -2)
-    if humidity > 92 and dice.random() < 0.5:
-        return (FOG, 600) if humidity > 97 else (MIST, 4500)
+        return condition, 10_000 if millimetres < 0.4 else int(max(10_000 - 2500 * millimetres, 800)) // 100 * 100
+    if humidity > 80 and dice.random() < 0.3:
+        return (FOG, 600) if humidity > 92 else (MIST, 4500)
     if cover < 11:
         return CLEAR, 10_000
     return next(found for limit, found in CLOUDS if cover < limit), 10_000
