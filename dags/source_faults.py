@@ -1,4 +1,4 @@
-"""No DAG: the import error that Airflow shows for the source folders that are wrong, apart from the DAGs that are right."""
+"""No DAG: the import error that Airflow shows for source folders that are wrong, apart from the right ones."""
 
 from include.pipeline.factory import build_dags
 from include.pipeline.model import SourceError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from airflow.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from include.extract import Api, base_url_of
 from include.landing import LandingStore
@@ -38,8 +38,8 @@ def api_of(source: Source) -> Api:
     connection = _connection(source.connection)
     if source.auth and not connection.password:
         raise AirflowException(
-            f"connection {source.connection!r}: it has no password, and the API of {source.name} wants a key; put the key "
-            "into the connection's password"
+            f"connection {source.connection!r}: it has no password, and the API of {source.name} wants a key; "
+            "put the key into the connection's password"
         )
     limit = connection.extra_dejson.get("calls_per_minute", source.calls_per_minute)
     return Api(
@@ -55,9 +55,10 @@ def api_of(source: Source) -> Api:
 
 def _connection(connection_id: str) -> Connection:
     try:
-        return Connection.get(connection_id)
+        connection: Connection = Connection.get(connection_id)
     except AirflowNotFoundException:
         raise AirflowException(
-            f"connection {connection_id!r} is not defined; add it under Admin > Connections, in a secrets backend, or as "
-            f"AIRFLOW_CONN_{connection_id.upper()} (README: Go live)"
+            f"connection {connection_id!r} is not defined; add it under Admin > Connections, in a secrets backend, "
+            f"or as AIRFLOW_CONN_{connection_id.upper()} (README: Go live)"
         ) from None
+    return connection

@@ -20,12 +20,14 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import InvocationMode, LoadMode, TestBehavior
 from cosmos.profiles import PostgresUserPasswordProfileMapping
 
+from include.extract.api_up import ApiUpSensor
 from include.pipeline.connections import TRANSFORMER
 from include.pipeline.model import SOURCES, Source, SourceError, load_source, source_names
 from include.pipeline.partition import RunPartition, partition_of_run
 
 if TYPE_CHECKING:
-    from include.gates import LayerName, Verdict
+    from include.gates import Verdict
+    from include.gates.rules import LayerName
     from include.pipeline.steps import Landing
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,12 @@ def build_dag(name: str) -> DAG:
             "retry_delay": timedelta(seconds=source.retry_delay_seconds),
         },
     ) as dag:
-        check = check_api(source)
+        check = ApiUpSensor(
+            task_id="check_api",
+            connection_id=source.connection,
+            path=source.check,
+            timeout=source.check_timeout_seconds,
+        )
         with TaskGroup("landing", tooltip="Fetched and stored in S3 as it came"):
             fetched = [_fetch.override(task_id=f"fetch_{entity}")(source.name, entity) for entity in source.entities]
         landed = _gate_landing.override(task_id=LANDED)(source.name, fetched)
@@ -132,7 +139,8 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
 @task(trigger_rule="none_failed")
 def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
-    from include.gates import check_frame, load_gates, merged
+    from include.gates import check_frame, load_gates
+    from include.gates.verdict import merged
     from include.landing.profile import profile
     from include.pipeline import connections, steps
 
@@ -291,7 +299,7 @@ def _params(source: Source) -> dict[str, Param]:
             None,
             type=["null", "string"],
             format="date",
-            description=f"The {source.partition.grain} to load, by a day in it; empty: the newest that should be there.",
+            description=f"A day in the {source.partition.grain} to load; empty: the newest that should be there.",
         ),
         "from_landing": Param(
             False, type="boolean", description="Rebuild from the newest landing in S3, without calling the API."

@@ -145,6 +145,8 @@ class Source(_Strict):
     connection: str
     check: str = Field(pattern="^/")
     """path that any answer below HTTP 500 proves the API up"""
+    check_timeout_seconds: int = Field(default=600, ge=1)
+    """how long a run waits for the API to come up"""
     auth: Auth | None = None
     calls_per_minute: int | None = Field(default=None, ge=1)
     """rate budget; a connection's extra `calls_per_minute` goes first, since limits belong to the key"""
@@ -219,7 +221,7 @@ def _sentence(fault: ErrorDetails) -> str:
             allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ")
             return f"{key} {given!r} is not one of {allowed}"
         case "value_error":
-            return f"{key}: {context['error']}"
+            return f"{key}: {context['error']}" if fault["loc"] else str(context["error"])
         case _:
             return f"{key} {given!r}: {fault['msg']}"
 

@@ -23,8 +23,10 @@ def partition_of_run(
 ) -> RunPartition:
     """The partition a run loads.
 
-    A date that was asked for (the form, `--date`, a backfill's logical date) means the partition it lies in. A scheduled
-    run, or one without a date, takes the newest that upstream should have published: `delay` partitions earlier.
+    A date that was asked for (the form, `--date`) means the partition it lies in, published or not. A scheduled run
+    takes the newest that upstream should have published by its date, `delay` partitions earlier; so does a run
+    without a date.
+    Any other (a backfill, a run made by hand) takes its logical date's, but none newer than that.
 
     Args:
         partition: grain and delay of the source or entity.
@@ -41,19 +43,23 @@ def partition_of_run(
             day = date.fromisoformat(asked)
         except ValueError:
             raise ValueError(f"date {asked!r} is not a day as YYYY-MM-DD") from None
-        moment, delay = datetime(day.year, day.month, day.day, tzinfo=UTC), 0
-    elif logical_date is not None and not is_scheduled:
-        moment, delay = logical_date, 0
+        start = _start(partition.grain, datetime(day.year, day.month, day.day, tzinfo=UTC))
+    elif logical_date is None or is_scheduled:
+        start = _newest(partition, logical_date or run_after)
     else:
-        moment, delay = logical_date or run_after, partition.delay
-    start = _start(partition.grain, moment.astimezone(UTC))
-    for _ in range(delay):
-        start = _start(partition.grain, start - timedelta(seconds=1))
+        start = min(_start(partition.grain, logical_date), _newest(partition, run_after))
     return RunPartition(start.strftime(_LABELS[partition.grain]), start)
 
 
+def _newest(partition: Partition, moment: datetime) -> datetime:
+    start = _start(partition.grain, moment)
+    for _ in range(partition.delay):
+        start = _start(partition.grain, start - timedelta(seconds=1))
+    return start
+
+
 def _start(grain: Grain, moment: datetime) -> datetime:
-    hour = moment.replace(minute=0, second=0, microsecond=0)
+    hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     match grain:
         case "month":
             return hour.replace(day=1, hour=0)

@@ -22,7 +22,7 @@ from include.warehouse.load import RawTable, create_table, load_batches, load_do
 log = logging.getLogger(__name__)
 
 
-class NothingToDo(Exception):
+class NothingToDo(Exception):  # noqa: N818 - it is no error
     """The step has no work, and that is in order: the message says why."""
 
 

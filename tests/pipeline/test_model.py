@@ -1,0 +1,96 @@
+"""source.yml is checked: each fault in one sentence with file, key, fault and what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.pipeline.model import SOURCES, SourceError, load_source, source_names
+
+RIGHT: dict[str, Any] = {
+    "description": "A shop.",
+    "owner": "team",
+    "schedule": "@daily",
+    "start_date": "2024-01-01",
+    "connection": "shop",
+    "check": "/health",
+    "partition": {"grain": "day"},
+    "params": {"towns": {"description": "Which.", "default": ["Oslo"]}},
+    "entities": {
+        "sales": {
+            "description": "Sales.",
+            "request": {"path": "/sales", "query": {"town": "{town}"}, "for_each": {"town": "towns"}},
+            "format": "json",
+            "load": {"mode": "upsert", "keys": ["id"]},
+        }
+    },
+}
+
+
+def load(folder: Path, content: object, name: str = "shop") -> str:
+    """The message that a source.yml is refused with; none is an empty one."""
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "source.yml").write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    try:
+        load_source(name, folder)
+    except SourceError as fault:
+        return str(fault)
+    return ""
+
+
+def changed(**keys: object) -> dict[str, Any]:
+    return {**RIGHT, **keys}
+
+
+def entity(**keys: object) -> dict[str, Any]:
+    return changed(entities={"sales": {**RIGHT["entities"]["sales"], **keys}})
+
+
+@pytest.mark.parametrize("name", source_names())
+def test_every_source_of_ours_is_right(name: str) -> None:
+    assert load_source(name).name == name
+
+
+def test_the_example_is_right(tmp_path: Path) -> None:
+    assert load(tmp_path, RIGHT) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (changed(shedule="@daily"), "shedule: no such key; allowed here are description, owner, tags, schedule,"),
+        ({key: RIGHT[key] for key in RIGHT if key != "owner"}, "owner: is missing"),
+        (entity(load={"mode": "upsrt"}), "entities.sales.load.mode 'upsrt' is not one of append, replace, upsert"),
+        (entity(load={"mode": "upsert"}), "entities.sales.load: 'keys' are needed by mode upsert"),
+        (entity(load={"mode": "append", "keys": ["id"]}), "entities.sales.load: 'keys' are needed by"),
+        (entity(load={"mode": "append", "key": ["id"]}), "load.key: no such key; allowed here are mode, keys"),
+        (entity(format="jsn"), "entities.sales.format 'jsn' is not one of json, parquet, csv"),
+        (entity(fields={"a": "text"}), "entities.sales: 'fields' are needed by the formats parquet and csv"),
+        (entity(format="csv", fields={"a": "txt"}, load={"mode": "append"}), "fields.a.type 'txt' is not one of"),
+        (entity(when={"shops": "a"}), "entities.sales uses the parameter 'shops'; params has towns"),
+        (changed(partition={"grain": "week"}), "partition.grain 'week' is not one of hour, day, month, all"),
+        (changed(retries=1), "retries 1: Input should be greater than or equal to 2"),
+        (changed(name="other"), "'name' is not a key: a source is named by its folder"),
+        ("description: [", "not valid YAML: "),
+        ("just text", "must be a mapping of keys, not str"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_named_with_file_and_key(tmp_path: Path, content: object, message: str) -> None:
+    said = load(tmp_path, content)
+    assert said.startswith("include/sources/shop/source.yml: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_every_fault_has_its_line(tmp_path: Path) -> None:
+    assert len(load(tmp_path, changed(shedule="@daily", retries=0, partition={"grain": "week"})).splitlines()) == 3
+
+
+def test_a_folder_with_a_bad_name_is_refused(tmp_path: Path) -> None:
+    assert "'Shop-1' is not lower snake case" in load(tmp_path, RIGHT, name="Shop-1")
+
+
+def test_a_source_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(SourceError, match=r"nowhere/source\.yml: there is no such file; sources are openweather, tlc"):
+        load_source("nowhere", SOURCES)

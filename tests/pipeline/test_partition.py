@@ -1,0 +1,62 @@
+"""Which month or hour a run is about."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from include.pipeline.model import Grain, Partition
+from include.pipeline.partition import partition_of_run
+
+MONTHLY = Partition(grain="month", delay=2)
+NOW = datetime(2026, 11, 21, 13, 40, tzinfo=UTC)
+
+
+def label(
+    partition: Partition = MONTHLY,
+    asked: str | None = None,
+    logical_date: datetime | None = None,
+    *,
+    run_after: datetime = NOW,
+    is_scheduled: bool = False,
+) -> str:
+    return partition_of_run(
+        partition, asked=asked, logical_date=logical_date, run_after=run_after, is_scheduled=is_scheduled
+    ).label
+
+
+def test_a_date_that_was_asked_for_means_its_own_partition_published_or_not() -> None:
+    assert label(asked="2024-01-15") == "2024-01"
+    assert label(asked="2026-11-01") == "2026-11"
+
+
+def test_a_scheduled_run_takes_what_upstream_should_have_published_by_then() -> None:
+    assert label(logical_date=datetime(2024, 3, 29, 9, tzinfo=UTC), is_scheduled=True) == "2024-01"
+    assert label(logical_date=datetime(2024, 1, 29, 9, tzinfo=UTC), is_scheduled=True) == "2023-11"
+
+
+def test_a_run_without_a_date_takes_the_newest_there_should_be() -> None:
+    assert label() == "2026-09"
+
+
+def test_a_backfill_takes_its_own_date() -> None:
+    assert label(logical_date=datetime(2024, 3, 29, tzinfo=UTC)) == "2024-03"
+
+
+def test_a_run_made_by_hand_today_takes_the_newest_there_should_be() -> None:
+    assert label(logical_date=NOW) == "2026-09"
+
+
+@pytest.mark.parametrize(("grain", "expected"), [("hour", "2026-11-21T13"), ("day", "2026-11-21"), ("all", "all")])
+def test_a_partition_is_named_by_its_grain(grain: Grain, expected: str) -> None:
+    assert label(Partition(grain=grain)) == expected
+
+
+def test_the_hour_is_that_of_utc() -> None:
+    elsewhere = datetime(2026, 11, 21, 1, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    assert label(Partition(grain="hour"), run_after=elsewhere) == "2026-11-20T20"
+
+
+@pytest.mark.parametrize("asked", ["2024-13-01", "January", "2024-02-30"])
+def test_what_is_no_date_is_named(asked: str) -> None:
+    with pytest.raises(ValueError, match=f"date '{asked}' is not a day as YYYY-MM-DD"):
+        label(asked=asked)
