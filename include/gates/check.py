@@ -115,7 +115,7 @@ def check_tables(
             fault = f"there is no {schema}.{name}, or {address.username} may not read it"
             judged[name] = [_not_judged(name, rule, fault) for rule in table.rules]
         else:
-            ready[name] = _Suite.of(name, table, there)
+            ready[name] = _Suite.of(name, table, there, _placeholders(table, landing_ids, entities))
     if ready:
         with _context() as context:
             source = context.data_sources.add_postgres(
@@ -150,7 +150,7 @@ def check_frame(gate: Layer, frame: pd.DataFrame, *, name: str) -> Verdict:
     """
     if name not in gate:
         raise ValueError(f"gate of landing: gates.yml has none for {name}; it has {', '.join(gate)}")
-    suite = _Suite.of(name, gate[name], list(frame.columns))
+    suite = _Suite.of(name, gate[name], list(frame.columns), {})
     with _context() as context:
         asset = context.data_sources.add_pandas("profile").add_dataframe_asset(name)
         batch = asset.add_batch_definition_whole_dataframe("parts")
@@ -169,9 +169,11 @@ class _Suite:
     table: str
     rules: tuple[Rule, ...]
     unaskable: Mapping[int, str]
+    placeholders: Mapping[str, str]
+    """what stands for `{name}` in a query"""
 
     @classmethod
-    def of(cls, table: str, gate: TableGate, columns: Sequence[str]) -> _Suite:
+    def of(cls, table: str, gate: TableGate, columns: Sequence[str], placeholders: Mapping[str, str]) -> _Suite:
         rules = gate.rules
         if not any(rule.expectation.startswith("expect_table_row_count") for rule in rules):
             rules = (_NOT_EMPTY, *rules)
@@ -182,7 +184,16 @@ class _Suite:
                 near = difflib.get_close_matches(missing[0], columns, n=2)
                 hint = f"; near are {', '.join(near)}" if near else ""
                 unaskable[number] = f"there is no column {', '.join(missing)}{hint}"
-        return cls(table, rules, unaskable)
+        return cls(table, rules, unaskable, placeholders)
+
+    def expectations(self) -> list[Expectation]:
+        """The rules that can be asked, as Great Expectations' objects."""
+        asked = []
+        for number, rule in enumerate(self.rules):
+            if number not in self.unaskable:
+                filled = {key: _filled(value, self.placeholders) for key, value in rule.arguments.items()}
+                asked.append(_expectation(rule.model_copy(update={"arguments": filled}), number))
+        return asked
 
 
 def _run(
@@ -198,8 +209,7 @@ def _run(
 
     validations = []
     for table, suite in suites.items():
-        asked = [_expectation(rule, n) for n, rule in enumerate(suite.rules) if n not in suite.unaskable]
-        if asked:
+        if asked := suite.expectations():
             definition = gx.ValidationDefinition(
                 name=table,
                 data=batches[table],
@@ -283,6 +293,21 @@ def _columns_of(rule: Rule) -> list[str]:
         value = rule.arguments.get(argument, [])
         columns += [value] if isinstance(value, str) else list(value)
     return [] if rule.expectation.startswith("expect_table_columns") else columns
+
+
+def _placeholders(table: TableGate, landing_ids: Sequence[int], entities: Collection[str] | None) -> dict[str, str]:
+    names = [entity for entity in table.entities if entities is None or entity in entities]
+    return {
+        "{landing_ids}": ", ".join(str(int(landing_id)) for landing_id in landing_ids),
+        "{entities}": ", ".join("'" + name.replace("'", "''") + "'" for name in names) or "null",
+    }
+
+
+def _filled(value: object, placeholders: Mapping[str, str]) -> object:
+    if isinstance(value, str):
+        for name, text in placeholders.items():
+            value = value.replace(name, text)
+    return value
 
 
 def _exception(outcome: ExpectationValidationResult) -> str | None:

@@ -9,8 +9,9 @@
             why: the key readers join on
 
 Expectations and their arguments are those of Great Expectations (https://greatexpectations.io/expectations), but that
-`column` may be a list: the entry then stands for one expectation a column. `from` may be left out: in raw the table's
-name says it (`<source>__<entity>`), elsewhere the table is always judged.
+`column` may be a list: the entry then stands for one expectation a column. The query of an unexpected_rows_expectation
+may name `{batch}` (the run's rows of the table), `{landing_ids}` and `{entities}` (lists for an SQL `in`). `from` may be
+left out: in raw the table's name says it (`<source>__<entity>`), elsewhere the table is always judged.
 """
 
 from __future__ import annotations
