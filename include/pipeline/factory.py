@@ -21,6 +21,7 @@ from cosmos.constants import InvocationMode, LoadMode, TestBehavior
 from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from include.extract.api_up import ApiUpSensor
+from include.gates import GatesError, load_gates
 from include.pipeline.connections import TRANSFORMER
 from include.pipeline.model import SOURCES, Source, SourceError, load_source, source_names
 from include.pipeline.partition import RunPartition, partition_of_run
@@ -57,7 +58,7 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
             continue
         try:
             dags[name] = build_dag(name)
-        except SourceError as fault:
+        except (SourceError, GatesError) as fault:
             faults[name] = str(fault)
         except Exception as fault:
             faults[name] = f"include/sources/{name}: {type(fault).__name__}: {fault}"
@@ -69,8 +70,10 @@ def build_dag(name: str) -> DAG:
 
     Raises:
         SourceError: its `source.yml` is wrong.
+        GatesError: its `gates.yml` is.
     """
     source = load_source(name)
+    load_gates(SOURCES / name / "gates.yml")
     with DAG(
         dag_id=source.name,
         auto_register=False,
@@ -99,15 +102,15 @@ def build_dag(name: str) -> DAG:
         landed = _gate_landing.override(task_id=LANDED)(source.name, fetched)
         with TaskGroup("raw", tooltip="Loaded as it came, with its lineage") as raw:
             for entity in source.entities:
-                _load.override(task_id=f"load_{entity}")(source.name, entity, landed)
-        gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw", landed)
+                _load.override(task_id=f"load_{entity}")(source.name, entity)
+        gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw")
         staging = _models("staging", f"path:models/staging/{source.name}")
-        gate_staging = _gate.override(task_id="gate_staging")(source.name, "staging", landed)
+        gate_staging = _gate.override(task_id="gate_staging")(source.name, "staging")
         marts = _models("marts", f"path:models/marts,tag:{source.name}")
-        gate_marts = _gate.override(task_id="gate_marts")(source.name, "marts", landed)
+        gate_marts = _gate.override(task_id="gate_marts")(source.name, "marts")
         publish = _publish.override(
             task_id="publish", outlets=[Asset(name=f"analytics_{source.name}", uri=f"sluice://analytics/{source.name}")]
-        )(source.name, landed)
+        )(source.name)
         check >> fetched
         landed >> raw >> gate_raw >> staging >> gate_staging >> marts >> gate_marts >> publish
     return dag
@@ -139,7 +142,7 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
 @task(trigger_rule="none_failed")
 def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
-    from include.gates import check_frame, load_gates
+    from include.gates import check_frame
     from include.gates.verdict import merged
     from include.landing.profile import profile
     from include.pipeline import connections, steps
@@ -164,11 +167,11 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
 
 
 @task
-def _load(source_name: str, entity: str, landed: Mapping[str, Any]) -> int:
+def _load(source_name: str, entity: str) -> int:
     """Load one entity's landing into raw; without one, see that its table is there."""
     from include.pipeline import connections, steps
 
-    landing = next((one for one in landed["landings"] if one["entity"] == entity), None)
+    landing = next((one for one in _landings() if one["entity"] == entity), None)
     try:
         return steps.load(
             load_source(source_name),
@@ -182,23 +185,24 @@ def _load(source_name: str, entity: str, landed: Mapping[str, Any]) -> int:
 
 
 @task
-def _gate(source_name: str, layer: LayerName, landed: Mapping[str, Any]) -> None:
+def _gate(source_name: str, layer: LayerName) -> None:
     """Gate the run's rows of one layer inside the warehouse."""
-    from include.gates import check_tables, load_gates
+    from include.gates import check_tables
     from include.pipeline import connections
 
+    landings = _landings()
     verdict = check_tables(
         load_gates(SOURCES / source_name / "gates.yml").layer(layer),
         url=connections.warehouse_dsn(connections.GATE),
         schema=layer,
-        landing_ids=[landing["landing_id"] for landing in landed["landings"]],
-        entities=[landing["entity"] for landing in landed["landings"]],
+        landing_ids=[landing["landing_id"] for landing in landings],
+        entities=[landing["entity"] for landing in landings],
     )
-    _conclude(verdict, source_name, layer, landed["landings"])
+    _conclude(verdict, source_name, layer, landings)
 
 
 @task
-def _publish(source_name: str, landed: Mapping[str, Any]) -> dict[str, list[int]]:
+def _publish(source_name: str) -> dict[str, list[int]]:
     """Move the run's changes of all the source's marts to `analytics`, in one transaction."""
     from include.pipeline import connections
     from include.warehouse.publish import marts, publish
@@ -208,7 +212,7 @@ def _publish(source_name: str, landed: Mapping[str, Any]) -> dict[str, list[int]
         marts(DBT_MANIFEST, tag=source_name),
         source=source_name,
         dag_run_id=get_current_context()["run_id"],
-        landing_ids=[landing["landing_id"] for landing in landed["landings"]],
+        landing_ids=[landing["landing_id"] for landing in _landings()],
     )
     return {one.model: [one.rows_deleted, one.rows_inserted] for one in done}
 
@@ -240,6 +244,12 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
             "append_env": True,
         },
     )
+
+
+def _landings() -> list[Landing]:
+    """What the run landed. Pulled, not passed: an edge to every task behind would hide the way in the graph."""
+    landed: dict[str, Any] = get_current_context()["ti"].xcom_pull(task_ids=LANDED)
+    return list(landed["landings"])
 
 
 def _conclude(verdict: Verdict, source_name: str, layer: LayerName, landed: Sequence[Landing]) -> None:
@@ -308,5 +318,8 @@ def _params(source: Source) -> dict[str, Param]:
 
 
 def _doc_md(source: Source) -> str:
-    """What the DAG's page says: the source's README, which ends with what to do when the DAG fails."""
-    return (SOURCES / source.name / "README.md").read_text(encoding="utf-8")
+    """What the DAG's page says: the source's README, with what to do when the DAG fails."""
+    readme = SOURCES / source.name / "README.md"
+    if readme.is_file():
+        return readme.read_text(encoding="utf-8")
+    return f"{source.description}\n\nWhen a gate fails, readers still see the last good state: docs/runbooks/failed-gate.md"
