@@ -1,0 +1,69 @@
+{#-
+    The ids of the run's landings, from the var `landing_ids` ("123,456"); an empty list where it is not set.
+    They end up in SQL, so nothing but digits passes.
+-#}
+{% macro landing_ids() -%}
+    {%- set ids = [] -%}
+    {%- for id in (var('landing_ids') | string).split(',') if id | trim -%}
+        {%- if not modules.re.fullmatch('[0-9]+', id | trim) -%}
+            {{ exceptions.raise_compiler_error(
+                "var landing_ids: '" ~ id ~ "' is not the id of a landing; give numbers separated by commas"
+            ) }}
+        {%- endif -%}
+        {%- do ids.append(id | trim) -%}
+    {%- endfor -%}
+    {{ return(ids) }}
+{%- endmacro %}
+
+
+{#-
+    Condition for the rows that this run has to build: those of its landings; without the var, those that are newer
+    than what the model holds; all of them where the model is built for the first time or in full.
+-#}
+{% macro landing_filter(column='_landing_id') -%}
+    {%- set ids = landing_ids() -%}
+    {%- if not is_incremental() -%}
+        true
+    {%- elif ids -%}
+        {{ column }} in ({{ ids | join(', ') }})
+    {%- else -%}
+        {{ column }} > (select coalesce(max(held._landing_id), 0) from {{ this }} as held)
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    Tests look at the run's slice alone where their config says `where: __run__`, so that they cost the same whatever
+    the history; without the var they look at everything.
+-#}
+{% macro get_where_subquery(relation) -%}
+    {%- set ids = landing_ids() -%}
+    {%- set slice = '_landing_id in (' ~ ids | join(', ') ~ ')' if ids else 'true' -%}
+    {%- set where = config.get('where') -%}
+    {%- if where -%}
+        (select * from {{ relation }} where {{ where | replace('__run__', slice) }}) as dbt_subquery
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    Before a month's file is appended: delete what earlier landings of the same service and month have left.
+    The months are fetched first and written as literals, so that the planner sees them and uses the index.
+-#}
+{% macro delete_landed_months() -%}
+    {%- if execute and is_incremental() -%}
+        {%- set months = run_query(
+            'select service, source_month from ' ~ ref('stg_tlc__trip_files') ~ ' where ' ~ landing_filter()
+        ) -%}
+        {%- if months | length -%}
+            delete from {{ this }}
+            where
+            {%- for month in months.rows %}
+                (service = '{{ month[0] }}' and source_month = cast('{{ month[1] }}' as date))
+                {{- ' or' if not loop.last }}
+            {%- endfor -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

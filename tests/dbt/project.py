@@ -1,0 +1,177 @@
+"""The dbt project over a warehouse of its own: load raw with the product's loader, run the real dbt, ask the tables."""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pyarrow as pa
+import pyarrow.compute as pc
+from dbt.cli.main import dbtRunner
+from psycopg2 import sql
+
+from include.pipeline.model import load_source
+from include.pipeline.steps import raw_table
+from include.warehouse import landings
+from include.warehouse.load import create_table, load_batches, load_documents
+from tests.conftest import Warehouse
+
+PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
+
+_SOURCES = {name: load_source(name) for name in ("tlc", "openweather")}
+_landing_ids = itertools.count(1_700_000_000_000_000)
+
+
+@dataclass(frozen=True)
+class Node:
+    """How one node of a dbt run went."""
+
+    name: str
+    status: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Project:
+    """A warehouse with the raw tables of both sources, and dbt on it."""
+
+    warehouse: Warehouse
+    target: Path
+
+    def create_raw(self) -> None:
+        """Make the raw tables, empty, as the pipeline does before dbt runs."""
+        for source in _SOURCES.values():
+            for entity in source.entities:
+                create_table(self.warehouse.dsn("sluice_loader"), raw_table(source, entity))
+
+    def load_rows(self, entity: str, partition: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> int:
+        """Land and load rows of `tlc`; columns that are not given are null. Returns the landing's id."""
+        table = raw_table(_SOURCES["tlc"], entity)
+        landing_id = self._book("tlc", entity, partition)
+        given = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows))
+        given = given.rename_columns([name.lower() for name in given.column_names])
+        types = {"bigint": pa.int64(), "double": pa.float64(), "text": pa.string(), "timestamp": pa.timestamp("us")}
+        columns = {
+            name: pc.cast(given[name], types[kind])
+            if name in given.column_names
+            else pa.nulls(given.num_rows, types[kind])
+            for name, kind in (table.columns or {}).items()
+        }
+        columns["_landing_id"] = pa.array([landing_id] * given.num_rows, pa.int64())
+        columns["_row"] = pa.array(range(given.num_rows), pa.int64())
+        load_batches(self.warehouse.dsn("sluice_loader"), table, landing_id, pa.table(columns).to_reader())
+        return landing_id
+
+    def load_payloads(self, partition: str, payloads: Sequence[Mapping[str, Any]]) -> int:
+        """Land and load payloads of `openweather`. Returns the landing's id."""
+        landing_id = self._book("openweather", "observations", partition)
+        table = raw_table(_SOURCES["openweather"], "observations")
+        documents = [json.dumps(payload).encode() for payload in payloads]
+        load_documents(self.warehouse.dsn("sluice_loader"), table, landing_id, documents)
+        return landing_id
+
+    def dbt(self, *arguments: str, landing_ids: Sequence[int] = (), fails: bool = False) -> dict[str, Node]:
+        """Run dbt as the pipeline does; node name -> how it went.
+
+        Raises:
+            AssertionError: dbt failed (or did not fail where it should); with the messages of what went wrong.
+        """
+        selected = ["--vars", json.dumps({"landing_ids": ",".join(map(str, landing_ids))})] if landing_ids else []
+        with _environment(self._connection()):
+            result = dbtRunner().invoke(
+                [
+                    *arguments, *selected, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
+                    "--target-path", str(self.target), "--log-path", str(self.target), "--quiet", "--no-use-colors",
+                ]
+            )  # fmt: skip
+        found = getattr(result.result, "results", None) or []
+        nodes = {
+            one.node.name: Node(one.node.name, str(one.status), one.message or "", one.execution_time) for one in found
+        }
+        faults = [f"{node.name}: {node.message}" for node in nodes.values() if node.status in ("error", "fail")]
+        assert result.success is not fails, f"dbt {arguments[0]}: {result.exception or faults}"
+        return nodes
+
+    def build(self, landing_ids: Sequence[int] = (), select: Sequence[str] = (), *, unit_tests: bool = False) -> None:
+        """Build models with their tests, everything or what is selected."""
+        chosen = ["--select", *select] if select else []
+        self.dbt("build", *chosen, *([] if unit_tests else ["--exclude-resource-type", "unit_test"]), landing_ids=landing_ids)
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What a query as the warehouse's owner gives."""
+        with closing(psycopg2.connect(self.warehouse.server.dsn(self.warehouse.dbname))) as connection:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return list(cursor.fetchall()) if cursor.description else []
+
+    def records(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
+        """The same, each row as column -> value."""
+        with closing(psycopg2.connect(self.warehouse.server.dsn(self.warehouse.dbname))) as connection:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                names = [column.name for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def fingerprint(self) -> dict[str, str]:
+        """Table of `marts` -> hash of its rows, whatever their order."""
+        tables = self.rows("select table_name from information_schema.tables where table_schema = 'marts' order by 1")
+        return {
+            table: hashlib.sha256(
+                repr(self.rows(f'select t::text from marts."{table}" as t order by 1')).encode()
+            ).hexdigest()
+            for (table,) in tables
+        }
+
+    def explain(self, statement: str) -> str:
+        """The plan of a statement, as text; the statement does not run."""
+        return "\n".join(row[0] for row in self.rows(f"explain {statement}"))
+
+    def _book(self, source: str, entity: str, partition: str) -> int:
+        landing_id = next(_landing_ids)
+        landings.register(
+            self.warehouse.dsn("sluice_loader"),
+            landing_id=landing_id,
+            source=source,
+            entity=entity,
+            partition=partition,
+            uri=f"s3://bucket/landing/{source}/{entity}/dt={partition}/run={landing_id}/",
+            sha256=str(landing_id),
+            size=1,
+            records=None,
+            request={"method": "GET"},
+            refused=[],
+            fetched_at=datetime.now(UTC),
+            dag_run_id="test",
+        )
+        return landing_id
+
+    def _connection(self) -> dict[str, str]:
+        return {
+            "SLUICE_DBT_HOST": self.warehouse.host,
+            "SLUICE_DBT_PORT": str(self.warehouse.port),
+            "SLUICE_DBT_USER": "sluice_transformer",
+            "SLUICE_DBT_PASSWORD": self.warehouse.password("sluice_transformer"),
+            "SLUICE_DBT_DBNAME": self.warehouse.dbname,
+        }
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
