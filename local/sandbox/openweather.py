@@ -20,6 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from local.sandbox.data import DataError, Payload, read_payloads
 from local.sandbox.settings import Settings
@@ -165,23 +166,45 @@ def _table() -> Iterable[_Known]:
             yield _Known(place.id, place.name, place.country, lat, lon, payload=None, place=place)
 
 
+class _Coordinate(BaseModel):
+    lat: float
+    lon: float
+
+
+class _Country(BaseModel):
+    country: str | None = None
+
+
+class _Label(BaseModel):
+    """What a real payload is found by; the rest of it is not looked at."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    dt: int
+    id: int = 0
+    coord: _Coordinate = _Coordinate(lat=math.nan, lon=math.nan)
+    sys: _Country = _Country()
+
+
 def _real(folder: Path | None) -> list[_Known]:
     """Real payloads, newest first, so that the first found is the newest of its name."""
-    payloads = list(read_payloads(folder)) if folder is not None else []
-    for payload in payloads:
-        for name, kind in (("name", str), ("dt", int)):
-            if not isinstance(payload.value.get(name), kind):
-                fault = f"has no {name} ({kind.__name__}), which it is found by"
-                raise DataError(f"{payload.origin} {fault}; mend it or take it out of --data")
-    payloads.sort(key=lambda payload: payload.value["dt"], reverse=True)
-    return [_known(payload) for payload in payloads]
+    labelled = [(_label(payload), payload) for payload in read_payloads(folder)] if folder is not None else []
+    labelled.sort(key=lambda pair: pair[0].dt, reverse=True)
+    return [
+        _Known(label.id, label.name, label.sys.country, label.coord.lat, label.coord.lon, payload=payload, place=None)
+        for label, payload in labelled
+    ]
 
 
-def _known(payload: Payload) -> _Known:
-    value = payload.value
-    coord, country = value.get("coord") or {}, (value.get("sys") or {}).get("country")
-    lat, lon = coord.get("lat", math.nan), coord.get("lon", math.nan)
-    return _Known(value.get("id", 0), value["name"], country, lat, lon, payload=payload, place=None)
+def _label(payload: Payload) -> _Label:
+    try:
+        return _Label.model_validate(payload.value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        fault = f"cannot be found by its {field} ({first['msg']})"
+        raise DataError(f"{payload.origin} {fault}; mend it or take it out of --data") from error
 
 
 # --- answering --------------------------------------------------------------------------------------------------------

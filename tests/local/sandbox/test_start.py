@@ -1,0 +1,118 @@
+"""Starting and stopping the sandbox, and what it refuses to start with."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.local.sandbox.conftest import PROJECT, Sandbox, running
+
+
+def refused(*flags: str, **environ: str) -> str:
+    """What the sandbox says when it does not start; fails if it does."""
+    command = [sys.executable, "-m", "local.sandbox", "--port", "0", *flags]
+    done = subprocess.run(
+        command, cwd=PROJECT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("sandbox: ")
+    return done.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.org"])  # noqa: S104 - it must be refused
+def test_an_address_beyond_this_machine_is_refused_without_the_flag_for_it(host: str) -> None:
+    said = refused("--host", host)
+
+    assert f"--host {host} is reachable from other machines" in said
+    assert "--allow-remote" in said
+
+
+def test_an_address_beyond_this_machine_is_taken_with_the_flag_for_it() -> None:
+    with running("--host", "0.0.0.0", "--allow-remote") as sandbox:  # noqa: S104 - as in a container
+        assert sandbox.get("/healthz").json() == {"status": "ok"}
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        said = refused("--port", str(port))
+
+    assert f"cannot listen on 127.0.0.1 port {port}" in said
+    assert "another --port" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SANDBOX_YELLOW_ROWS", "many", "SANDBOX_YELLOW_ROWS: Input should be a valid integer"),
+        ("SANDBOX_OPENWEATHER_CALLS_PER_MINUTE", "0", "SANDBOX_OPENWEATHER_CALLS_PER_MINUTE: Input should be greater"),
+        ("SANDBOX_NOW", "tomorrow", "SANDBOX_NOW: 'tomorrow' is not an ISO time such as 2026-11-21T13:05:00Z"),
+        ("SANDBOX_YELOW_ROWS", "5", "SANDBOX_YELOW_ROWS is not a setting of the sandbox; use one of SANDBOX_CACHE_DIR"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str, said: str) -> None:
+    assert said in refused(**{name: value})
+
+
+def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    file = tmp_path / "file"
+    file.touch()
+
+    assert f"--data {missing} does not exist" in refused("--data", str(missing))
+    assert f"--data {file} is not a folder" in refused("--data", str(file))
+
+
+def test_a_data_folder_without_any_sources_folder_is_named(tmp_path: Path) -> None:
+    assert "holds no folder named openweather/ or tlc/" in refused("--data", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is not readable JSON"),
+        (b'{"name": "Oslo", ', "is not readable JSON"),
+        (b'{"name": "Oslo", "dt": 1, "main": {"temp": NaN}}', "NaN is not a JSON value"),
+        (b'{"name": "\xff"}', "is not readable JSON"),
+        (b"[" * 100_000, "is not readable JSON"),
+        (b"[1, 2]", "payload 1 is not a JSON object"),
+        (b'[{"name": "Oslo", "dt": 1}, {"dt": 1}]', "payload 2 cannot be found by its name (Field required)"),
+        (b'{"name": "Oslo", "dt": "yesterday"}', "its dt (Input should be a valid integer)"),
+        (b'{"name": "Oslo", "dt": 1, "coord": 5}', "cannot be found by its coord"),
+        (b'{"name": "Oslo", "dt": 1, "coord": {"lat": "x", "lon": 1}}', "cannot be found by its coord.lat"),
+    ],
+)
+def test_a_bad_payload_file_is_named_at_the_start(tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "openweather").mkdir()
+    path = tmp_path / "openweather" / "oslo.json"
+    path.write_bytes(content)
+
+    said = refused("--data", str(tmp_path))
+
+    assert str(path) in said
+    assert fault in said
+    assert said.count("\n") == 1
+
+
+def test_the_front_page_and_the_docs_say_what_this_is(sandbox: Sandbox) -> None:
+    assert "Stands in for the public APIs" in sandbox.get("/").text
+    assert sandbox.get("/docs").status_code == 200
+    paths = sandbox.get("/openapi.json").json()["paths"]
+    assert {"/data/2.5/weather", "/trip-data/{name}", "/_sandbox/faults", "/healthz"} <= set(paths)
+
+
+def test_the_sandbox_leaves_nothing_behind_when_it_is_stopped(tmp_path: Path) -> None:
+    with running(TMPDIR=str(tmp_path), SANDBOX_GREEN_ROWS="100") as sandbox:
+        assert sandbox.get("/trip-data/green_tripdata_2024-01.parquet").status_code == 200
+        assert list(tmp_path.rglob("*.parquet"))
+    assert list(tmp_path.iterdir()) == []
+    assert tempfile.gettempdir() != str(tmp_path)
