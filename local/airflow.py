@@ -240,11 +240,12 @@ def create_pools(api: Api) -> None:
             "name": declared["pool_name"],
             "slots": int(declared["pool_slot"]),
             "description": declared.get("pool_description"),
+            "include_deferred": False,
         }
         if pool["name"] in there:
             api.patch(f"pools/{pool['name']}", pool)
         else:
-            api.post("pools", {**pool, "include_deferred": False})
+            api.post("pools", pool)
 
 
 def server(home: Home) -> postgres.Server:

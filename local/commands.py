@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from local import airflow, ports, postgres, report, runs, services
 from local.home import PROJECT, Home, LocalError, alone, open_home
@@ -40,31 +40,10 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
     runs.follow(api, started, say=_say)
     if not services.is_warm(home):
         _say(f"warning: the workers are cold (no event=warm in {home.logs / 'scheduler.log'}), so tasks take longer")
-    lines, all_published = [], True
-    notes: list[str] = []
-    for one in started:
-        found = report.of_run(home, one.source, one.run_id)
-        published, note = _outcome(api, one)
-        all_published = all_published and published
-        notes += note
-        lines.append(
-            (
-                one.source,
-                int(found["landed"]),
-                int(found["loaded"]),
-                int(found["quarantined"]),
-                found["gates"],
-                int(found["published"]),
-                one.seconds,
-            )
-        )
-    docs = _build_docs(home)
-    print()
-    print(report.table(HEADER, lines))
-    for note in notes:
-        print(note)
+    all_published = _conclude(home, api, started)
+    has_docs = _build_docs(home)
     _urls(home)
-    return 0 if all_published and docs else 1
+    return 0 if all_published and has_docs else 1
 
 
 def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
@@ -79,26 +58,7 @@ def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
     runs.await_dags(api, [source])
     begun = runs.trigger(api, source, conf)
     runs.follow(api, [begun], say=_say)
-    _, notes = _outcome(api, begun)
-    found = report.of_run(home, source, begun.run_id)
-    print(
-        report.table(
-            HEADER,
-            [
-                (
-                    source,
-                    int(found["landed"]),
-                    int(found["loaded"]),
-                    int(found["quarantined"]),
-                    found["gates"],
-                    int(found["published"]),
-                    begun.seconds,
-                )
-            ],
-        )
-    )
-    for note in notes:
-        print(note)
+    _conclude(home, api, [begun])
     return 0 if begun.state == "success" else 1
 
 
@@ -136,7 +96,7 @@ def status(home: Home, *, as_json: bool) -> int:
     return 0 if all(ready.values()) else 1
 
 
-def psql(home: Home, role: str, arguments: Sequence[str]) -> int:
+def psql(home: Home, role: str, arguments: Sequence[str]) -> NoReturn:
     """Become psql on the warehouse, as a role. Does not return."""
     services_by_name = {service.name: service for service in services.SERVICES}
     if services.running(home, services_by_name["postgres"]) is None:
@@ -154,7 +114,7 @@ def psql(home: Home, role: str, arguments: Sequence[str]) -> int:
     os.execve(program, [str(program), *arguments], env)  # noqa: S606 - psql takes the terminal over
 
 
-def test(arguments: Sequence[str]) -> int:
+def test(arguments: Sequence[str]) -> NoReturn:
     """Become pytest, in the project. Does not return."""
     os.chdir(PROJECT)
     sys.stdout.flush()
@@ -185,25 +145,40 @@ def _live(home: Home) -> airflow.Api:
     return api
 
 
+def _conclude(home: Home, api: airflow.Api, ended: Sequence[runs.Run]) -> bool:
+    """Print the table of the runs and what is to tell of each; whether all of them are published."""
+    lines: list[tuple[object, ...]] = []
+    notes: list[str] = []
+    published = []
+    for one in ended:
+        found = report.of_run(home, one.source, one.run_id)
+        is_published, told = _outcome(api, one)
+        lines.append((one.source, *(found[name] for name in HEADER[1:-1]), one.seconds))
+        notes += told
+        published.append(is_published)
+    print("\n".join(["", report.table(HEADER, lines), *notes]), flush=True)
+    return all(published)
+
+
 def _outcome(api: airflow.Api, run: runs.Run) -> tuple[bool, list[str]]:
     """Whether the run's data is published, and what to tell of it."""
     if run.state != "success":
         told = []
-        for task, log in runs.failures(api, run):
-            told.append(f"{run.source}: failed at {task}; its log ends:")
+        for task_id, log in runs.failures(api, run):
+            told.append(f"{run.source}: failed at {task_id}; its log ends:")
             told += [f"    {line}" for line in log]
         return False, told or [f"{run.source}: failed; see the run {run.run_id} in Airflow"]
     reasons = runs.skip_reasons(api, run)
     told = [f"{run.source}: skipped: {reason}" for reason in reasons]
     if run.is_published:
         return True, told
-    unchanged = bool(reasons) and all("unchanged" in reason and "published" in reason for reason in _main(reasons))
+    unchanged = bool(reasons) and all("unchanged" in reason and "published" in reason for reason in _decided(reasons))
     if unchanged:
         told.append(f"{run.source}: already published, nothing has changed since")
     return unchanged, told or [f"{run.source}: published nothing; see the run {run.run_id} in Airflow"]
 
 
-def _main(reasons: Sequence[str]) -> list[str]:
+def _decided(reasons: Sequence[str]) -> list[str]:
     """The reasons of the tasks that had something to decide, not of those that only had nothing left to do."""
     return [reason for reason in reasons if not reason.startswith("nothing new to load")]
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from local import ports
 
 _INDEX = """<!doctype html><meta charset="utf-8"><title>Sluice</title><h1>Sluice</h1>
-<ul><li><a href="/dbt/">dbt docs: every model and column</a><li><a href="/gates/">Data Docs: every gate's verdicts</a></ul>
+<ul>
+<li><a href="/dbt/">dbt docs: every model and column</a>
+<li><a href="/gates/">Data Docs: every gate's verdicts</a>
+</ul>
 """
 
 

@@ -1,4 +1,7 @@
-"""An SMTP server on loopback that keeps every mail as a file and sends none on: `python -m local.mail --port N --directory D`."""
+"""An SMTP server on loopback that keeps every mail as a file and sends none on.
+
+Run as `python -m local.mail --port N --directory D`.
+"""
 
 import argparse
 import asyncio

@@ -15,8 +15,14 @@ SCHEMAS = ("raw", "staging", "marts", "analytics")
 
 _OF_RUN = """
 select
-    (select coalesce(sum(records), 0) from ops.landing where source = %(source)s and dag_run_id = %(run)s) as landed,
-    (select coalesce(sum(loaded_rows), 0) from ops.landing where source = %(source)s and dag_run_id = %(run)s) as loaded,
+    (
+        select coalesce(sum(records), 0) from ops.landing
+        where source = %(source)s and dag_run_id = %(run)s
+    ) as landed,
+    (
+        select coalesce(sum(loaded_rows), 0) from ops.landing
+        where source = %(source)s and dag_run_id = %(run)s
+    ) as loaded,
     (
         select count(*) filter (where success) || ' ok'
             || case when count(*) filter (where not success and on_failure <> 'fail') > 0

@@ -52,7 +52,7 @@ def sources() -> list[str]:
 
 
 def await_dags(api: Api, names: Sequence[str], *, seconds: float = 120.0) -> None:
-    """Wait until Airflow has read the DAGs of the sources, and let them run.
+    """Wait until Airflow has read the DAGs of the sources.
 
     Raises:
         LocalError: One is not there in time, or cannot be imported; with Airflow's reason.
@@ -68,13 +68,10 @@ def await_dags(api: Api, names: Sequence[str], *, seconds: float = 120.0) -> Non
             reason = "\n".join(faults) or "see logs/dag-processor.log in the state folder"
             raise LocalError(f"Airflow shows no DAG for {', '.join(missing)}: {reason}")
         time.sleep(_POLL_SECONDS)
-    for name in names:
-        if there[name]["is_paused"]:
-            api.patch(f"dags/{name}", {"is_paused": False}, update_mask="is_paused")
 
 
 def trigger(api: Api, source: str, conf: Mapping[str, Any]) -> Run:
-    """Start a run of a source's DAG now.
+    """Start a run of a source's DAG now, and its schedule too.
 
     Args:
         api: Airflow.
@@ -86,11 +83,13 @@ def trigger(api: Api, source: str, conf: Mapping[str, Any]) -> Run:
     """
     run_id = f"sluice__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     api.post(f"dags/{source}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)})
+    # After the trigger: a DAG that wakes up makes a run of its own, and one run at a time is allowed.
+    api.patch(f"dags/{source}", {"is_paused": False}, update_mask="is_paused")
     return Run(source, run_id)
 
 
 def follow(api: Api, runs: Sequence[Run], *, say: Callable[[str], None]) -> None:
-    """Wait until all runs have ended, saying which layer each has passed; a line a step, or one live line on a terminal."""
+    """Wait until all runs have ended, telling of each step: in a line of its own, or in one live line on a terminal."""
     said: dict[str, str] = {}
     live = sys.stdout.isatty()
     while True:
@@ -146,7 +145,7 @@ def progress(run: Run) -> str:
 
 
 def layer_of(task_id: str) -> str | None:
-    """The layer that a task belongs to: its task group's name, a gate's layer, or publish; None for what comes before."""
+    """The layer of a task: its task group's name, a gate's layer, or publish; None for what comes before."""
     head = task_id.split(".", 1)[0]
     name = head.removeprefix("gate_")
     return name if name in LAYERS else None

@@ -13,4 +13,4 @@ if __name__ == "__main__":
     from airflow.__main__ import main
 
     sys.argv = ["airflow", "scheduler", "--skip-serve-logs"]
-    main()
+    main()  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """What the stack consists of, in one table, and how its parts are started, judged and stopped.
 
-A service is a process that goes on; a step is work that must be done once before what needs it (a database made, a schema
-migrated). Everything starts as soon as what it needs is ready.
+A service is a process that goes on; a step is work that must be done before what needs it (a schema migrated).
+Everything starts as soon as what it needs is ready.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class Step:
         command: The process' command line; None for a step that is a call.
         env: Its environment.
         call: The function.
-        key: When it equals the key of the last time that the step succeeded, there is nothing to do. Empty: do it always.
+        key: When it equals the key of the step's last success, there is nothing to do. Empty: do it always.
     """
 
     name: str
@@ -231,17 +231,12 @@ STEPS: tuple[Step, ...] = (
 
 
 def choose_ports(home: Home) -> None:
-    """Give each service that does not run a port that is free, the remembered or usual one if possible; say which is not."""
-    taken: set[int] = set()
+    """Give each service that does not run a free port, the remembered or usual one if possible; say so if not."""
     for service in SERVICES:
-        if service.port is None:
+        if service.port is None or (service.name in home.ports and running(home, service) is not None):
             continue
-        if running(home, service) is not None and service.name in home.ports:
-            continue
-        for name, first in [
-            (service.name, service.port),
-            *((inner, service.port + 1) for inner in service.inner_ports),
-        ]:
+        inner = [(name, service.port + 1) for name in service.inner_ports]
+        for name, first in [(service.name, service.port), *inner]:
             wanted = home.ports.get(name, first)
             if not ports.reserve(wanted, along=service.along):
                 found = ports.reserve_from(first, along=service.along)
@@ -249,7 +244,6 @@ def choose_ports(home: Home) -> None:
                     _say(f"port {wanted} is taken: {name} listens on {found}")
                 wanted = found
             home.ports[name] = wanted
-            taken.add(wanted)
     home.save()
 
 
@@ -300,7 +294,7 @@ def is_warm(home: Home) -> bool:
     return "cold=none" in last
 
 
-def stop(home: Home, services: Sequence[Service], *, grace_seconds: float = 15.0) -> None:
+def stop(home: Home, services: Sequence[Service], *, grace_seconds: float = 8.0) -> None:
     """Stop services and all their children, together."""
     by_signal: dict[signal.Signals, list[Service]] = {}
     for service in services:
