@@ -1,0 +1,108 @@
+"""Astro's integrity test over the DAGs, in an empty environment, and what every DAG must say of itself."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.frame.conftest import PROJECT, call
+
+INTEGRITY = PROJECT / ".astro" / "test_dag_integrity_default.py"
+
+DESCRIBE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+bag = DagBag()
+json.dump({
+    "import_errors": bag.import_errors,
+    "dags": {
+        dag_id: {
+            "tags": sorted(dag.tags),
+            "owner": dag.owner,
+            "description": dag.description,
+            "doc_md": dag.doc_md,
+            "catchup": dag.catchup,
+            "retries": {task.task_id: task.retries for task in dag.tasks},
+        }
+        for dag_id, dag in bag.dags.items()
+    },
+}, open(sys.argv[1], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow_env(image: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An Airflow of its own with nothing in it: no connection, no variable, a new metadata database."""
+    home = tmp_path_factory.mktemp("airflow")
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+        "PYTHONPATH": str(PROJECT),
+        "SLUICE_DBT_MANIFEST": str(image / "dbt_target" / "manifest.json"),
+    }
+
+
+@pytest.fixture(scope="module")
+def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The DAGs as Airflow's processor finds them: import errors, and per DAG what it says of itself."""
+    out = tmp_path_factory.mktemp("parsed") / "dags.json"
+    done = call(["python", "-c", DESCRIBE, out], cwd=out.parent, env=airflow_env)
+    assert done.returncode == 0, done.stdout
+    content: dict[str, Any] = json.loads(out.read_text())
+    return content
+
+
+def test_astros_integrity_test_passes(airflow_env: dict[str, str]) -> None:
+    """As `astro dev parse` runs it: in the project's folder, in an empty environment."""
+    done = call(["pytest", "-v", "-p", "no:cacheprovider", INTEGRITY], cwd=PROJECT, env=airflow_env)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"test_file_imports\[\S*dags/sources\.py\] PASSED", done.stdout), done.stdout
+
+
+def test_astros_integrity_test_finds_a_broken_file(airflow_env: dict[str, str], tmp_path: Path) -> None:
+    """An import error fails it; without one, a file that reads a variable that is not there passes."""
+    (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\nimport no_such_module\n")
+    (tmp_path / "fine.py").write_text(
+        "import os\n"
+        "from airflow.models import Variable\n"
+        "from airflow.sdk import DAG\n"
+        "dag = DAG('fine', description=os.getenv('NOT_SET') + Variable.get('not_there'))\n"
+    )
+    env = {**airflow_env, "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)}
+    done = call(["pytest", "-q", "-p", "no:cacheprovider", INTEGRITY], cwd=PROJECT, env=env)
+    assert done.returncode == 1, done.stdout
+    assert "No module named 'no_such_module'" in done.stdout
+    assert "1 failed, 2 passed" in done.stdout
+
+
+def test_every_source_has_its_dag_and_no_file_an_import_error(parsed: dict[str, Any]) -> None:
+    """One DAG a folder, named as the folder."""
+    assert parsed["import_errors"] == {}
+    folders = {path.parent.name for path in (PROJECT / "include" / "sources").glob("*/source.yml")}
+    assert folders <= set(parsed["dags"])
+
+
+def test_every_dag_has_tags_an_owner_a_description_and_documentation(parsed: dict[str, Any]) -> None:
+    """Whoever is paged at night starts from these."""
+    for name, dag in parsed["dags"].items():
+        assert dag["tags"], name
+        assert dag["owner"] not in ("", "airflow"), name
+        assert dag["description"], name
+        assert dag["doc_md"], name
+        assert len(dag["doc_md"]) > 200, f"{name}: its doc_md says next to nothing"
+
+
+def test_every_task_is_retried_at_least_twice(parsed: dict[str, Any]) -> None:
+    """A cut connection is nobody's reason to get up."""
+    few = {
+        f"{name}.{task}": retries
+        for name, dag in parsed["dags"].items()
+        for task, retries in dag["retries"].items()
+        if retries < 2
+    }
+    assert not few
