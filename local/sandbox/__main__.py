@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +17,9 @@ from local.sandbox.app import create_app
 from local.sandbox.data import DataError
 from local.sandbox.faults import DroppableConnection
 from local.sandbox.settings import SettingsError, read_settings
+
+SHUTDOWN_SECONDS = 2
+"""What a request in flight, such as one that a fault slows down, is given to end when the sandbox is stopped."""
 
 EPILOG = """
 Settings from the environment: SANDBOX_OPENWEATHER_KEY (accepted key, or several with commas; unset: any 32 hex digits),
@@ -52,10 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     # uvicorn hands a SIGTERM on when it has shut down; left to its default it would end us before the cache is cleared.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="sluice-sandbox-") as temporary:
-        environ = {"SANDBOX_CACHE_DIR": temporary} | {name: value for name, value in os.environ.items() if value}
+    with ExitStack() as stack:
+        cache_dir = flags.cache_dir or os.environ.get("SANDBOX_CACHE_DIR")
+        if not cache_dir:
+            cache_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-sandbox-"))
         try:
-            settings = read_settings(environ, data=flags.data, cache_dir=flags.cache_dir)
+            settings = read_settings(os.environ, data=flags.data, cache_dir=cache_dir)
             app = create_app(settings)
             listener = _listen(flags.host, flags.port)
         except (SettingsError, DataError) as error:
@@ -65,7 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         host = f"[{flags.host}]" if ":" in flags.host else flags.host
         url = f"http://{host}:{listener.getsockname()[1]}"
         print(f"sandbox listening url={url} data={settings.data} now={settings.now}", flush=True)
-        config = uvicorn.Config(app, http=DroppableConnection, log_level="warning", server_header=False, lifespan="off")
+        config = uvicorn.Config(
+            app,
+            http=DroppableConnection,
+            log_level="warning",
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     return 0
