@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,8 @@ def build_dag(name: str) -> DAG:
         description=source.description,
         doc_md=_doc_md(source),
         schedule=source.schedule,
-        start_date=datetime(source.start_date.year, source.start_date.month, source.start_date.day, tzinfo=UTC),
+        # with a start date Airflow would make up for the last run it missed, at once, even without catchup
+        start_date=source.start_date and datetime.combine(source.start_date, time(tzinfo=UTC)),
         catchup=source.catchup,
         max_active_runs=1,
         tags=["source", *source.tags],
@@ -322,4 +323,4 @@ def _doc_md(source: Source) -> str:
     readme = SOURCES / source.name / "README.md"
     if readme.is_file():
         return readme.read_text(encoding="utf-8")
-    return f"{source.description}\n\nWhen a gate fails, readers still see the last good state: docs/runbooks/failed-gate.md"
+    return f"{source.description}\n\nWhen a gate fails: docs/runbooks/failed-gate.md; readers still see the last good state."

@@ -140,8 +140,9 @@ class Source(_Strict):
     owner: str
     tags: tuple[str, ...] = ()
     schedule: str
-    start_date: date
     catchup: bool = False
+    """make up for the runs since start_date, one by one"""
+    start_date: date | None = None
     connection: str
     check: str = Field(pattern="^/")
     """path that any answer below HTTP 500 proves the API up"""
@@ -156,6 +157,12 @@ class Source(_Strict):
     partition: Partition
     params: dict[Name, Param] = {}
     entities: dict[Name, Entity] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _catchup_has_a_start(self) -> Source:
+        if self.catchup != (self.start_date is not None):
+            raise ValueError("'start_date' is needed by catchup: true and means nothing without it")
+        return self
 
     @model_validator(mode="after")
     def _parameters_exist(self) -> Source:
