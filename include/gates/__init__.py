@@ -9,7 +9,7 @@ from include.gates.check import check_frame, check_tables, validate_expectations
 from include.gates.data_docs import write_data_docs
 from include.gates.record import record
 from include.gates.rules import Gates, GatesError, Layer, OnFailure, load_gates
-from include.gates.verdict import GateFailed, Result, Verdict
+from include.gates.verdict import GateFailed, Result, Verdict, merged
 
 __all__ = [
     "GateFailed",
@@ -22,6 +22,7 @@ __all__ = [
     "check_frame",
     "check_tables",
     "load_gates",
+    "merged",
     "record",
     "validate_expectations",
     "write_data_docs",

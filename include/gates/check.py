@@ -266,7 +266,14 @@ def _result(table: str, rule: Rule, outcome: ExpectationValidationResult, show_v
         rows_checked=checked,
         rows_unexpected=unexpected,
         observed=observed,
-        message=sentence(rule, f"{table}.{column}" if column else table, checked, unexpected, observed),
+        message=sentence(
+            rule,
+            f"{table}.{column}" if column else table,
+            checked,
+            unexpected,
+            observed,
+            rows="parts" if show_values else "rows",
+        ),
     )
 
 
@@ -339,17 +346,18 @@ def _expectation(rule: Rule, number: int) -> Expectation:
     """The rule as Great Expectations' object, its number in `meta` to find the result by."""
     _quiet()
     from great_expectations.compatibility.pydantic import ValidationError
+    from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations.registry import get_expectation_impl
 
-    kind: Any = get_expectation_impl(rule.expectation)
     try:
+        kind: Any = get_expectation_impl(rule.expectation)
         expectation: Expectation = kind(**rule.arguments, meta={"rule": number})
     except ValidationError as faults:
         allowed = [*kind.domain_keys, *kind.success_keys]
         # one fault an argument: a union complains once for each of its types
         by_argument = {fault["loc"]: _argument_fault(rule, fault, allowed) for fault in reversed(faults.errors())}
         raise _ArgumentsError(f"{rule.expectation}: {'; '.join(reversed(by_argument.values()))}") from None
-    except (TypeError, ValueError) as fault:
+    except (TypeError, ValueError, ExpectationNotFoundError) as fault:
         raise _ArgumentsError(f"{rule.expectation}: {' '.join(str(fault).split())}") from None
     return expectation
 
@@ -418,6 +426,11 @@ def _context() -> Iterator[EphemeralDataContext]:
 
 @cache
 def _quiet() -> None:
-    """Before the first import of Great Expectations: no analytics, and of its log the warnings alone."""
+    """Import Great Expectations for the first time: no analytics, and of its log the warnings alone."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    import great_expectations as gx
+
+    logging.getLogger(gx.__name__).setLevel(logging.WARNING)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(f"{gx.__name__}.") and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.NOTSET)  # some modules have set a level of their own

@@ -42,7 +42,9 @@ _AGGREGATES: Mapping[str, str] = {
 """expectation -> the number that it is about"""
 
 
-def sentence(rule: Rule, name: str, checked: int | None, unexpected: int | None, observed: str | None) -> str:
+def sentence(
+    rule: Rule, name: str, checked: int | None, unexpected: int | None, observed: str | None, *, rows: str = "rows"
+) -> str:
     """What was found and what was expected: `fact_taxi_trip.trip_key: 3 of 56,551 rows are null; expected none`."""
     words = {
         **rule.arguments,
@@ -59,7 +61,7 @@ def sentence(rule: Rule, name: str, checked: int | None, unexpected: int | None,
         shown = f" ({observed})" if observed and not observed[0].isdigit() else ""
         condition = f" where {c}" if (c := rule.arguments.get("row_condition")) else ""
         return (
-            f"{name}: {unexpected:,} of {checked:,} rows{condition} {is_are} {what}{share}{shown}; expected {allowed}"
+            f"{name}: {unexpected:,} of {checked:,} {rows}{condition} {is_are} {what}{share}{shown}; expected {allowed}"
         )
     if aggregate := _AGGREGATES.get(rule.expectation):
         expected = f"{rule.arguments['value']:,}" if "value" in rule.arguments else _between(rule.arguments)
