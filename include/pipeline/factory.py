@@ -147,6 +147,7 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
     from include.gates.verdict import merged
     from include.landing.profile import profile
     from include.pipeline import connections, steps
+    from include.warehouse import landings
 
     source = load_source(source_name)
     landed = [landing for landing in fetched if landing is not None]
@@ -162,6 +163,10 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
             required=[name for name, column in fields.items() if not column.optional],
             optional=[name for name, column in fields.items() if column.optional],
         )
+        if frame["records"].notna().all():
+            landings.count(
+                connections.warehouse_dsn(connections.LOADER), landing["landing_id"], int(frame["records"].sum())
+            )
         verdicts.append(check_frame(gates.layer("landing"), frame, name=landing["entity"]))
     _conclude(merged(verdicts), source_name, "landing", landed)
     return {"landings": landed, "landing_ids": ",".join(str(landing["landing_id"]) for landing in landed)}
@@ -323,4 +328,4 @@ def _doc_md(source: Source) -> str:
     readme = SOURCES / source.name / "README.md"
     if readme.is_file():
         return readme.read_text(encoding="utf-8")
-    return f"{source.description}\n\nWhen a gate fails: docs/runbooks/failed-gate.md; readers still see the last good state."
+    return f"{source.description}\n\nWhen it fails: docs/runbooks/failed-gate.md; readers keep the last good state."

@@ -50,6 +50,12 @@ def register(
         )  # fmt: skip
 
 
+def count(dsn: str, landing_id: int, records: int) -> None:
+    """Book how many records a landing of files holds, once they have been counted."""
+    with psycopg_session(dsn) as session:
+        session.execute("update ops.landing set records = %s where landing_id = %s", (records, landing_id))
+
+
 def latest(dsn: str, *, source: str, entity: str, partition: str) -> Landed | None:
     """The newest booked landing of a partition."""
     with psycopg_session(dsn) as session:
