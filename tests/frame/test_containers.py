@@ -88,6 +88,15 @@ def test_whoever_parses_dags_has_the_dbt_project_and_waits_for_the_set_up(compos
         assert service["depends_on"]["db-migration"]["condition"] == "service_completed_successfully", name
 
 
+def test_the_scheduler_finds_what_its_workers_are_warmed_with(compose: dict[str, Any]) -> None:
+    """The image does not hold local/, and a module that is not there is swallowed: tasks would stay cold."""
+    scheduler = compose["services"]["scheduler"]
+    module = scheduler["environment"]["AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD"]
+    assert (PROJECT / f"{module.replace('.', '/')}.py").is_file()
+    assert "./local:/usr/local/airflow/local:ro,z" in scheduler["volumes"]
+    assert "SLUICE_WARM" in scheduler["environment"]
+
+
 def test_every_volume_and_file_that_is_mounted_exists(compose: dict[str, Any]) -> None:
     """Named volumes are declared, and used; folders are in the project."""
     used = set()
