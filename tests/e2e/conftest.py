@@ -1,0 +1,147 @@
+"""One stack for all end-to-end tests: a copy of the project, run by its launcher as a user would."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+REAL_DATA = Path(os.environ.get("SLUICE_TEST_DATA", PROJECT.parent / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack, and the copy of the project whose launcher drives it."""
+
+    project: Path
+    home: Path
+
+    def sluice(self, *arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run the launcher on this stack's home and return what it printed and how it ended."""
+        return subprocess.run(
+            [str(self.project / "sluice"), *arguments],
+            env=os.environ | {"SLUICE_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def secret(self, name: str) -> str:
+        """A generated password."""
+        return str(json.loads((self.home / "secrets.json").read_text())[name])
+
+    def port(self, service: str) -> int:
+        """Where a service listens."""
+        return int(json.loads((self.home / "state.json").read_text())["ports"][service])
+
+    def rows(self, query: str, role: str = "superuser") -> list[tuple[Any, ...]]:
+        """What the warehouse answers."""
+        connection = psycopg2.connect(
+            host="127.0.0.1",
+            port=self.port("postgres"),
+            dbname="warehouse",
+            user="postgres" if role == "superuser" else role,
+            password=self.secret(f"postgres_{role}"),
+        )
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(query)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def airflow(self, path: str) -> Any:  # noqa: ANN401 - whatever JSON the API gives
+        """What Airflow's REST API answers to a GET."""
+        root = f"http://127.0.0.1:{self.port('airflow')}"
+        login = json.dumps({"username": "admin", "password": self.secret("airflow_admin")}).encode()
+        token = _ask(f"{root}/auth/token", "POST", login)["access_token"]
+        return _ask(f"{root}/api/v2/{path}", "GET", None, Authorization=f"Bearer {token}")
+
+    def break_api(self, **fault: object) -> None:
+        """Have the sandbox misbehave, until `mend_api`."""
+        self._control("PUT", json.dumps([fault]).encode())
+
+    def mend_api(self) -> None:
+        """Have it behave again."""
+        self._control("DELETE", None)
+
+    def _control(self, method: str, body: bytes | None) -> None:
+        _ask(f"http://127.0.0.1:{self.port('sandbox')}/_sandbox/faults", method, body)
+
+
+def _ask(url: str, method: str, body: bytes | None, **headers: str) -> Any:  # noqa: ANN401
+    request = urllib.request.Request(  # noqa: S310 - our own services
+        url, data=body, method=method, headers={"Content-Type": "application/json", **headers}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def fingerprint(stack: Stack, tables: Sequence[str]) -> dict[str, str]:
+    """A hash over all rows of each table of analytics: equal content, equal hash."""
+    content = "count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0)"
+    return {table: stack.rows(f"select {content} from analytics.{table} as t")[0][0] for table in tables}
+
+
+def analytics(stack: Stack) -> dict[str, str]:
+    """The hashes of all tables that readers see."""
+    there = "relnamespace = 'analytics'::regnamespace and relkind = 'r'"
+    tables = stack.rows(f"select relname::text from pg_class where {there} order by 1")
+    return fingerprint(stack, [name for (name,) in tables])
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path | None:
+    """Real payloads, laid out as `--data` wants them; None where the folder is not there."""
+    month = REAL_DATA / "taxi" / "parquet" / "green_tripdata_2024-01.parquet"
+    if not month.is_file():
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="sluice-data-"))
+    for name, path in {
+        "tlc/green_tripdata_2024-01.parquet": month,
+        "tlc/taxi_zone_lookup.csv": REAL_DATA / "zones" / "taxi_zone_lookup.attommm.csv",
+        "openweather/cities.json": REAL_DATA / "weather" / "owm_current_186_cities.json",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(real_data: Path | None) -> Iterator[Stack]:
+    """The whole product, started by `./sluice up --no-run`."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice e2e "))  # a path with spaces, on purpose
+    folder.chmod(0o755)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (PROJECT / name).is_file():
+            (folder / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, folder / "project" / name)
+    (folder / "project" / ".venv").symlink_to(Path(sys.prefix))
+    made = Stack(folder / "project", folder / "home")
+    data = ("--data", str(real_data)) if real_data else ()
+    try:
+        started = made.sluice("up", "--no-run", *data)
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield made
+    finally:
+        made.sluice("down", "--purge")
+        shutil.rmtree(folder, ignore_errors=True)

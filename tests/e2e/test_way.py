@@ -1,0 +1,192 @@
+"""The whole way, through the real launcher and scheduler: from the API to the tables that readers see."""
+
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import REAL_DATA, Stack, analytics
+
+pytestmark = pytest.mark.e2e
+
+GREEN_ROWS, GREEN_TOTAL = 56_551, "1266922.59"
+
+
+@pytest.fixture(autouse=True)
+def behaving(stack: Stack) -> Iterator[None]:
+    stack.mend_api()
+    yield
+    stack.mend_api()
+
+
+def needs(real_data: Path | None) -> Path:
+    if real_data is None:
+        pytest.skip(f"no real data: {REAL_DATA} is not there (set SLUICE_TEST_DATA)")
+    return real_data
+
+
+def test_up_publishes_every_source_and_its_table_is_true(stack: Stack) -> None:
+    up = stack.sluice("up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    for source in ("openweather", "tlc"):
+        found = re.search(rf"^\W*{source}\W+(\d[\d,]*)\W+(\d[\d,]*)\W", up.stdout, re.MULTILINE)
+        assert found, up.stdout
+        told = tuple(int(number.replace(",", "")) for number in found.groups())
+        booked = f"from ops.landing where source = '{source}' and published_at is not null"
+        assert [told] == stack.rows(f"select sum(records), sum(loaded_rows) {booked}")
+    for table in ("fact_taxi_trip", "fact_weather_observation"):
+        asked = stack.sluice("psql", "--", "-At", "-c", f"select count(*) > 0 from analytics.{table}")
+        assert asked.stdout.strip() == "t", asked.stdout + asked.stderr
+
+
+def test_a_real_month_arrives_whole(stack: Stack, real_data: Path | None) -> None:
+    needs(real_data)
+    run = stack.sluice("run", "tlc", "--date", "2024-01-15", "--param", 'services=["green"]')
+    assert run.returncode == 0, run.stdout + run.stderr
+    landed = "from ops.landing where entity = 'green_trips' and partition = '2024-01'"
+    assert stack.rows(f"select records, loaded_rows {landed}") == [(GREEN_ROWS, GREEN_ROWS)]
+    raw = f"from raw.tlc__green_trips where _landing_id = (select landing_id {landed})"
+    loaded = stack.rows(f"select count(*), round(sum(total_amount)::numeric, 2)::text {raw}")
+    assert loaded == [(GREEN_ROWS, GREEN_TOTAL)]
+    facts = "from analytics.fact_taxi_trip where service = 'green' and source_month = date '2024-01-01'"
+    published = stack.rows(f"select count(*), count(distinct trip_key), sum(total_amount_usd)::text {facts}")
+    assert published == [(GREEN_ROWS, GREEN_ROWS, GREEN_TOTAL)]
+    for end in ("pickup", "dropoff"):
+        joined = f"select count(*) {facts} and {end}_zone_key in (select zone_key from analytics.dim_zone)"
+        assert stack.rows(joined) == [(GREEN_ROWS,)]
+    texts = "service_zone = 'N/A' and zone_name in ('NA', 'NV')"
+    zones = stack.rows(
+        f"select count(*), count(*) filter (where {texts}) from analytics.dim_zone where zone_key between 1 and 265"
+    )
+    assert zones == [(265, 2)]
+
+
+def test_the_weather_of_186_real_cities_arrives_whole(stack: Stack, real_data: Path | None) -> None:
+    folder = needs(real_data)
+    payloads = json.loads((folder / "openweather" / "cities.json").read_text())
+    cities = sorted({payload["name"] for payload in payloads})
+    run = stack.sluice("run", "openweather", "--param", f"cities={json.dumps(cities)}")
+    assert run.returncode == 0, run.stdout + run.stderr
+    served = stack.rows("select payload from raw.openweather__observations")
+    keys = {(payload["id"], payload["dt"]) for (payload,) in served}
+    assert {(one["id"], one["dt"]) for one in payloads if one["name"] in cities} <= keys
+    ((facts,),) = stack.rows("select count(*) from analytics.fact_weather_observation")
+    assert facts == len(keys)
+
+
+def test_a_second_run_changes_nothing(stack: Stack) -> None:
+    month = ("run", "tlc", "--date", "2023-05-01")
+    first = stack.sluice(*month)
+    assert first.returncode == 0, first.stdout + first.stderr
+    before = analytics(stack)
+    again = stack.sluice(*month)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "unchanged" in again.stdout
+    assert analytics(stack) == before
+
+
+def test_a_month_is_rebuilt_from_its_landing_with_the_api_down(stack: Stack) -> None:
+    month = ("run", "tlc", "--date", "2023-06-01")
+    first = stack.sluice(*month)
+    assert first.returncode == 0, first.stdout + first.stderr
+    before = analytics(stack)
+    stack.rows("delete from analytics.fact_taxi_trip where source_month = date '2023-06-01'")
+    stack.rows("delete from marts.fact_taxi_trip where source_month = date '2023-06-01'")
+    stack.rows(
+        "delete from raw.tlc__yellow_trips using ops.landing where landing_id = _landing_id and partition = '2023-06'"
+    )
+    stack.break_api(path="/*", kind="down")
+    rebuilt = stack.sluice(*month, "--from-landing")
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    assert analytics(stack) == before
+
+
+def test_a_month_that_is_not_published_skips_the_run_and_says_so(stack: Stack) -> None:
+    before = analytics(stack)
+    run = stack.sluice("run", "tlc", "--date", "2040-01-01")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "2040-01 is not published" in run.stdout
+    assert "HTTP 403" in run.stdout
+    assert analytics(stack) == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (
+            {"kind": "body", "text": "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"},
+            "not a Parquet file",
+        ),
+        ({"kind": "truncate", "complete": True}, "Parquet file"),
+    ],
+)
+def test_a_file_that_is_none_stops_at_the_landings_gate(stack: Stack, fault: dict[str, object], said: str) -> None:
+    before, month = analytics(stack), "2022-0" + ("1" if "text" in fault else "2")
+    stack.break_api(path="/trip-data/*", method="GET", **fault)
+    run = stack.sluice("run", "tlc", "--date", f"{month}-01")
+    assert run.returncode == 1
+    assert "gate_landing" in run.stdout + run.stderr
+    assert said in run.stdout + run.stderr
+    loaded = stack.rows(f"select count(*) from ops.landing where partition = '{month}' and loaded_at is not null")
+    assert loaded == [(0,)]
+    assert analytics(stack) == before
+
+
+def test_a_wrong_key_is_refused_by_the_name_of_its_connection(stack: Stack) -> None:
+    stack.break_api(path="/data/2.5/weather", kind="status", code=401, body={"cod": 401, "message": "Invalid API key."})
+    run = stack.sluice("run", "openweather", "--param", 'cities=["Oslo"]')
+    assert run.returncode == 1
+    assert "connection 'openweather': the API refused its key (HTTP 401: Invalid API key" in run.stdout + run.stderr
+    assert stack.secret("sandbox_openweather") not in run.stdout + run.stderr
+
+
+def test_one_unknown_city_is_recorded_and_the_others_are_published(stack: Stack) -> None:
+    run = stack.sluice("run", "openweather", "--param", 'cities=["Lima", "Atlantis", "Nairobi", "Oslo", "Tokyo"]')
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 warned" in run.stdout
+    newest = "where source = 'openweather' order by landing_id desc limit 1"
+    ((refused,),) = stack.rows(f"select refused from ops.landing {newest}")
+    assert [one["params"] for one in refused] == [{"city": "Atlantis"}]
+
+
+def test_a_failed_gate_leaves_what_readers_see(stack: Stack) -> None:
+    before = analytics(stack)
+    body: dict[str, object] = {"coord": {"lon": 1, "lat": 1}, "weather": [], "dt": 1700000000, "id": 4711, "cod": 200}
+    body |= {"name": "Nowhere", "timezone": 0, "sys": {"country": "NO"}, "main": {"temp": -5, "humidity": 50}}
+    stack.break_api(path="/data/2.5/weather", kind="status", code=200, body=body)
+    run = stack.sluice("run", "openweather", "--param", 'cities=["Oslo"]')
+    assert run.returncode == 1, run.stdout
+    assert re.search(r"gate_(raw|staging|marts)", run.stdout + run.stderr)
+    assert analytics(stack) == before
+    failed = "from ops.gate_result where not success and on_failure = 'fail' and source = 'openweather'"
+    assert stack.rows(f"select count(*) > 0 {failed}") == [(True,)]
+
+
+def test_a_broken_source_is_an_import_error_and_takes_no_other_with_it(stack: Stack) -> None:
+    broken = stack.project / "include" / "sources" / "broken"
+    broken.mkdir()
+    (broken / "source.yml").write_text("shedule: daily\n")
+    try:
+        said = await_import_error(stack, "broken")
+        assert "include/sources/broken/source.yml: shedule: no such key; allowed here are" in said
+        dags = stack.airflow("dags?tags=source&exclude_stale=true")["dags"]
+        assert {dag["dag_id"] for dag in dags} == {"openweather", "tlc"}
+        run = stack.sluice("run", "openweather", "--param", 'cities=["Paris"]')
+        assert run.returncode == 0, run.stdout + run.stderr
+    finally:
+        shutil.rmtree(broken)
+
+
+def await_import_error(stack: Stack, word: str, seconds: float = 120) -> str:
+    deadline, pause = time.monotonic() + seconds, threading.Event()
+    while time.monotonic() < deadline:
+        for error in stack.airflow("importErrors")["import_errors"]:
+            if word in error["stack_trace"]:
+                return str(error["stack_trace"])
+        pause.wait(1)
+    raise AssertionError(f"Airflow shows no import error with {word!r}")
