@@ -43,8 +43,11 @@ class ApiUpSensor(BaseSensorOperator):
         connection_id: HTTP connection of the API.
         path: What to ask for.
         timeout: Seconds until the task fails (without a retry: it has waited long enough).
+        unless: Templated; where it says "True" the API is not asked, for the run will not need it.
         kwargs: As for any operator.
     """
+
+    template_fields = ("unless",)
 
     def __init__(
         self,
@@ -52,14 +55,19 @@ class ApiUpSensor(BaseSensorOperator):
         connection_id: str,
         path: str = "/",
         timeout: float | timedelta = 600.0,
+        unless: str = "False",
         **kwargs: Any,  # noqa: ANN401 - whatever an operator takes
     ) -> None:
         super().__init__(timeout=timeout, **kwargs)
         self.connection_id = connection_id
         self.path = path
+        self.unless = unless
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
         """Ask once, then let the triggerer go on asking."""
+        if self.unless == "True":
+            logger.info("api_not_asked connection=%s: this run does without it", self.connection_id)
+            return
         url = self._url()
         try:
             fault = _fault_of(

@@ -97,6 +97,7 @@ def build_dag(name: str) -> DAG:
             connection_id=source.connection,
             path=source.check,
             timeout=source.check_timeout_seconds,
+            unless="{{ params.from_landing }}",
         )
         with TaskGroup("landing", tooltip="Fetched and stored in S3 as it came"):
             fetched = [_fetch.override(task_id=f"fetch_{entity}")(source.name, entity) for entity in source.entities]
