@@ -130,6 +130,9 @@ class ApiClient:
         api: What to ask, and how.
         first_wait_seconds: Wait before the second try; it doubles from there.
         longest_wait_seconds: No wait is longer.
+
+    Raises:
+        ApiError: The base URL is none.
     """
 
     def __init__(self, api: Api, *, first_wait_seconds: float = 0.5, longest_wait_seconds: float = 60.0) -> None:
@@ -137,7 +140,13 @@ class ApiClient:
         self._first_wait = first_wait_seconds
         self._longest_wait = longest_wait_seconds
         self._budget = _Budget(api.calls_per_minute, _WINDOW_SECONDS) if api.calls_per_minute else None
-        self._home = _host(api.base_url)
+        try:
+            self._home = _host(api.base_url)
+        except ValueError as error:
+            raise ApiError(
+                f"connection {api.connection!r}: {api.base_url!r} is no base URL ({error}): "
+                "correct the connection's schema, host and port"
+            ) from None
         self._hosts = {self._home, *(host.lower() for host in api.allowed_hosts)}
         self._forms = _forms(api.key) if api.key else []
         self._session = _Session(self._check, self._goes_home, api.key_name if api.key_in == "header" else None)
@@ -267,7 +276,7 @@ class ApiClient:
             fault = None
         except _TRANSIENT as error:
             fault, for_good = self._hide(_root(error)), False
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # the latter of URLs and headers that are none
             fault, for_good = self._hide(_root(error)), True
         if fault is None:
             raise self._refusal(shown, status, said, retry_after)
@@ -319,14 +328,18 @@ class ApiClient:
 
     def _check(self, url: str) -> None:
         """Refuse a URL that leads to a foreign host, or out of TLS."""
-        if _host(url) not in self._hosts:
+        try:
+            host = _host(url)
+        except ValueError as error:
+            host = str(error)
+        if host not in self._hosts:
             raise ApiError(
-                f"connection {self._api.connection!r}: the API leads on to {_host(url)!r}, which is no allowed host "
-                f"({', '.join(sorted(self._hosts))}): nothing was sent there. Allow it if it is to be trusted"
+                f"connection {self._api.connection!r}: the API leads on to {self._hide(host)!r}, which is no allowed "
+                f"host ({', '.join(sorted(self._hosts))}): nothing was sent there. Allow it if it is to be trusted"
             )
-        if self._api.base_url.startswith("https:") and not url.startswith("https:"):
+        if urlsplit(self._api.base_url).scheme == "https" and urlsplit(url).scheme != "https":
             raise ApiError(
-                f"connection {self._api.connection!r}: the API leads on from https to plain http at {_host(url)!r}: "
+                f"connection {self._api.connection!r}: the API leads on from https to plain http at {host!r}: "
                 "nothing was sent there"
             )
 
@@ -428,22 +441,21 @@ def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def _forms(key: str) -> list[str]:
     """The ways in which a key may be written in a message, the longest first."""
-    bare = key.strip()
-    forms = {
-        key,
-        bare,
-        quote(key, safe=""),
-        quote(bare, safe=""),
-        quote_plus(key),
-        repr(key)[1:-1],
-        json.dumps(key)[1:-1],
-    }
+    forms = {key, key.strip(), repr(key)[1:-1], json.dumps(key)[1:-1]}
+    forms |= {key.encode().decode("latin-1")}  # a header of UTF-8, read by the letter of HTTP/1.1
+    forms |= {escape(form, safe="") for form in (key, key.strip()) for escape in (quote, quote_plus)}
     return sorted(forms - {""}, key=len, reverse=True)
 
 
 def _host(url: str) -> str:
-    """Host of a URL in lower case, with its port if that is not the scheme's own."""
+    """Host of a URL in lower case, with its port if that is not the scheme's own.
+
+    Raises:
+        ValueError: It is no http or https URL with a host.
+    """
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it takes http or https and a host")
     port = parts.port if parts.port != {"http": 80, "https": 443}.get(parts.scheme) else None
     return f"{parts.hostname}:{port}" if port else f"{parts.hostname}"
 

@@ -270,7 +270,7 @@ def _cast_or_raise(column: pa.Array, kind: str) -> pa.Array:
 def _faults_named(uri: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, csv.Error, UnicodeDecodeError) as fault:
+    except (pa.ArrowException, OSError, csv.Error, ValueError) as fault:
         raise LandingError(
             f"{uri}: cannot be read: {fault}; see the landing gate's verdict, and land it again"
         ) from fault

@@ -238,6 +238,7 @@ class LandingWriter:
         self._documents: _DocumentPart | None = None
         self._uploads: list[_Upload] = []
         self._sealed = False
+        self._manifest_may_be_there = False
 
     def add_document(self, body: bytes) -> None:
         """Add one JSON payload as the next line of the current zstd NDJSON part.
@@ -318,21 +319,9 @@ class LandingWriter:
             request=dict(request),
             refused=tuple(self._refused),
         )
-        client, bucket = self._store.client, self._store.bucket
-        try:
-            client.put_object(
-                Bucket=bucket,
-                Key=self._folder + MANIFEST,
-                Body=manifest.model_dump_json(indent=2).encode(),
-                ContentType="application/json",
-                IfNoneMatch="*",
-            )
-        except ClientError as fault:
-            # boto3 sends again when an answer got lost: the manifest in the way may well be this one.
-            if not _is_taken(fault) or self._store.read(manifest.uri) != manifest:
-                raise
+        self._put_manifest(manifest.model_dump_json(indent=2).encode())
         self.committed = manifest
-        client.delete_object(Bucket=bucket, Key=self._folder + STARTED)
+        self._store.client.delete_object(Bucket=self._store.bucket, Key=self._folder + STARTED)
         logger.info(
             "landed source=%s entity=%s partition=%s landing_id=%d parts=%d bytes=%d records=%s refused=%d "
             "seconds=%.1f uri=%s",
@@ -355,14 +344,30 @@ class LandingWriter:
         try:
             for upload in self._uploads:
                 upload.abort()
-            # The manifest first: it may be there, if S3 took it and its answer was lost.
-            for name in (MANIFEST, *(upload.name for upload in self._uploads), STARTED):
+            names = [upload.name for upload in self._uploads]
+            for name in (MANIFEST, *names, STARTED) if self._manifest_may_be_there else (*names, STARTED):
                 client.delete_object(Bucket=bucket, Key=self._folder + name)
         except (BotoCoreError, ClientError) as fault:
             # The reason for giving up matters more than this, and without a manifest nobody reads the rest.
             logger.warning("landing_not_removed uri=s3://%s/%s fault=%s", bucket, self._folder, fault)
         else:
             logger.info("landing_given_up uri=s3://%s/%s", bucket, self._folder)
+
+    def _put_manifest(self, body: bytes) -> None:
+        client, bucket, key = self._store.client, self._store.bucket, self._folder + MANIFEST
+        self._manifest_may_be_there = True  # from here on, even if S3's answer gets lost
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")
+        except ClientError as fault:
+            # boto3 sends again when an answer got lost: the manifest in the way may well be this one.
+            if not _is_taken(fault):
+                raise
+            if client.get_object(Bucket=bucket, Key=key)["Body"].read() != body:
+                self._manifest_may_be_there = False  # not ours to remove
+                raise LandingError(
+                    f"s3://{bucket}/{key} exists, and a landing is never overwritten: run this again, "
+                    "which writes a folder of its own"
+                ) from None
 
     def _begin_part(self, extension: str) -> _Upload:
         if self._sealed:

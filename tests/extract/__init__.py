@@ -1,0 +1,1 @@
+"""Tests of the extraction: real HTTP servers, in threads."""

@@ -1,0 +1,1 @@
+"""Tests of the landing: a real S3 server, real and malformed payloads."""

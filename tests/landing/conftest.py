@@ -1,0 +1,65 @@
+"""A landing store on a bucket of its own, and payloads to land in it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from include.landing import LandingStore, Manifest
+from tests.conftest import S3
+
+Land = Callable[..., Manifest]
+
+
+@pytest.fixture
+def store(s3: S3) -> Iterator[LandingStore]:
+    """A store on the test's bucket, which goes with it: each holds volumes, and SeaweedFS has enough for 70 buckets."""
+    yield LandingStore(s3.client, s3.bucket)
+    try:
+        for page in s3.client.get_paginator("list_objects_v2").paginate(Bucket=s3.bucket):
+            for entry in page.get("Contents", []):
+                s3.client.delete_object(Bucket=s3.bucket, Key=entry["Key"])
+        s3.client.delete_bucket(Bucket=s3.bucket)
+    except s3.client.exceptions.NoSuchBucket:
+        return
+
+
+@pytest.fixture
+def land(store: LandingStore) -> Land:
+    """Land bodies (`str`, `bytes` or a list of chunks) as one landing: one document or file each."""
+
+    def land(format: str, *bodies: str | bytes | Iterable[bytes], partition: str = "all") -> Manifest:
+        with store.begin(
+            source="tests",
+            entity="things",
+            partition=partition,
+            run_id="manual__1",
+            format=format,  # type: ignore[arg-type]
+        ) as writer:
+            for body in bodies:
+                content = body.encode() if isinstance(body, str) else body
+                if format == "json":
+                    assert isinstance(content, bytes)
+                    writer.add_document(content)
+                else:
+                    writer.add_file([content] if isinstance(content, bytes) else content, format)
+            return writer.commit({"method": "GET"})
+
+    return land
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real payloads, which is not part of the repository."""
+    folder = Path(os.environ.get("SLUICE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real payloads at {folder}: set SLUICE_TEST_DATA to the folder that holds them")
+    return folder
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """A file in chunks."""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 16):
+            yield chunk

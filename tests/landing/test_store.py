@@ -1,0 +1,347 @@
+"""A landing is written whole or never happened; it is read as a stream and never changes."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from include.landing import LandingError, LandingStore, LandingWriter, Manifest
+from include.landing import store as store_module
+from tests.landing.conftest import Land, pieces
+
+MEGABYTE = 1024 * 1024
+
+
+class GaveUpError(Exception):
+    """What a test's extraction dies of."""
+
+
+def begin(store: LandingStore, format: Literal["json", "csv", "parquet"] = "json", run_id: str = "manual__1") -> Any:  # noqa: ANN401 - a context manager
+    return store.begin(source="weather", entity="observations", partition="2026-11-21T13", run_id=run_id, format=format)
+
+
+def keys(store: LandingStore) -> list[str]:
+    pages = store.client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket)
+    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+def uploads(store: LandingStore) -> list[str]:
+    return [entry["Key"] for entry in store.client.list_multipart_uploads(Bucket=store.bucket).get("Uploads", [])]
+
+
+def test_a_committed_landing_is_its_parts_and_its_manifest_under_a_readable_key(store: LandingStore) -> None:
+    with begin(store, run_id="scheduled__2026-11-21T13:05:00+00:00") as writer:
+        writer.add_document(b'{"id": 1}')
+        manifest = writer.commit({"method": "GET"})
+    folder = "landing/weather/observations/dt=2026-11-21T13/run=scheduled__2026-11-21T13-05-00-00-00/"
+    assert keys(store) == [f"{folder}_manifest.json", f"{folder}part-00001.ndjson.zst"]
+    assert manifest.uri == f"s3://{store.bucket}/{folder}"
+
+
+def test_a_manifest_tells_what_was_asked_what_came_and_what_was_refused(store: LandingStore) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    with begin(store) as writer:
+        writer.add_document(b'{"id": 1}')
+        writer.refuse({"q": "Atlantis"}, 404, "city not found")
+        writer.add_document(b'{"id": 2}')
+        manifest = writer.commit({"method": "GET", "params": {"cities": ["Oslo", "Atlantis", "Lima"]}})
+    assert manifest.records == 2
+    assert manifest.request == {"method": "GET", "params": {"cities": ["Oslo", "Atlantis", "Lima"]}}
+    assert [refusal.model_dump() for refusal in manifest.refused] == [
+        {"params": {"q": "Atlantis"}, "status": 404, "message": "city not found"}
+    ]
+    assert before <= manifest.fetched_at <= datetime.now(UTC)
+    assert manifest.landing_id == round(manifest.fetched_at.timestamp() * 1_000_000)
+    assert manifest.bytes == manifest.parts[0].bytes
+    with pytest.raises(ValidationError):
+        manifest.records = 3
+
+
+def test_a_manifest_reads_back_as_it_was_written(store: LandingStore, land: Land) -> None:
+    manifest = land("csv", "a\n1\n")
+    assert store.read(manifest.uri) == manifest
+    assert store.read(manifest.uri.rstrip("/")) == manifest
+
+
+def test_reading_what_never_happened_says_so(store: LandingStore) -> None:
+    with pytest.raises(LandingError, match=r"run=x/_manifest\.json: there is no such manifest, so .* never happened"):
+        store.read(f"s3://{store.bucket}/landing/weather/observations/dt=all/run=x/")
+
+
+@pytest.mark.parametrize("uri", ["s3://other/landing/a/", "file:///landing/a/", "s3://{bucket}/elsewhere/"])
+def test_reading_outside_of_the_landings_is_refused(store: LandingStore, uri: str) -> None:
+    with pytest.raises(ValueError, match="is not a landing of this bucket"):
+        store.read(uri.format(bucket=store.bucket))
+
+
+def test_a_landing_that_dies_leaves_nothing_behind(store: LandingStore) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x" * (17 * MEGABYTE)  # two pieces are with S3 already
+        raise GaveUpError
+
+    def fetch() -> None:
+        with begin(store, "parquet") as writer:
+            writer.add_file([b"whole"], "parquet")
+            writer.add_file(broken(), "parquet")
+
+    with pytest.raises(GaveUpError):
+        fetch()
+    assert keys(store) == []
+    assert uploads(store) == []
+
+
+def test_leaving_without_a_commit_leaves_nothing_behind(store: LandingStore) -> None:
+    with begin(store) as writer:
+        writer.add_document(b"{}")
+        writer.seal()
+    assert keys(store) == []
+    assert store.latest("weather", "observations", "2026-11-21T13") is None
+
+
+def test_dying_after_the_commit_keeps_the_landing(store: LandingStore) -> None:
+    made: list[Manifest] = []
+
+    def fetch() -> None:
+        with begin(store) as writer:
+            writer.add_document(b"{}")
+            made.append(writer.commit({}))
+            raise GaveUpError
+
+    with pytest.raises(GaveUpError):
+        fetch()
+    assert list(store.iter_documents(store.read(made[0].uri))) == [b"{}"]
+
+
+def test_a_fault_while_giving_up_does_not_hide_why_it_was_given_up(store: LandingStore) -> None:
+    def fetch() -> None:
+        with begin(store):
+            store.client.delete_object(Bucket=store.bucket, Key=keys(store)[0])
+            store.client.delete_bucket(Bucket=store.bucket)
+            raise GaveUpError
+
+    with pytest.raises(GaveUpError):
+        fetch()
+
+
+def test_a_second_try_of_a_run_writes_a_folder_of_its_own(store: LandingStore) -> None:
+    made: list[Manifest] = []
+    for body in (b'{"try": 1}', b'{"try": 2}', b'{"try": 3}'):
+        with begin(store) as writer:
+            writer.add_document(body)
+            made.append(writer.commit({}))
+    assert [manifest.uri.rsplit("/", 2)[1] for manifest in made] == [
+        "run=manual__1",
+        "run=manual__1.2",
+        "run=manual__1.3",
+    ]
+    assert [list(store.iter_documents(manifest)) for manifest in made] == [
+        [b'{"try": 1}'], [b'{"try": 2}'], [b'{"try": 3}']
+    ]  # fmt: skip
+
+
+def test_a_retry_never_writes_into_the_folder_of_a_try_that_still_lives(store: LandingStore) -> None:
+    with begin(store) as zombie:
+        zombie.add_document(b'{"by": "zombie"}')
+        with begin(store) as retry:
+            retry.add_document(b'{"by": "retry"}')
+            by_retry = retry.commit({})
+        by_zombie = zombie.commit({})
+    assert by_retry.uri != by_zombie.uri
+    assert list(store.iter_documents(by_retry)) == [b'{"by": "retry"}']
+    assert list(store.iter_documents(by_zombie)) == [b'{"by": "zombie"}']
+
+
+def test_landings_of_one_run_at_the_same_moment_get_different_folders_and_ids(store: LandingStore) -> None:
+    def one(number: int) -> Manifest:
+        with begin(store) as writer:
+            writer.add_document(b'{"n": %d}' % number)
+            manifest: Manifest = writer.commit({})
+            return manifest
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(one, range(8)))
+    assert len({manifest.uri for manifest in made}) == 8
+    assert len({manifest.landing_id for manifest in made}) == 8
+    assert [list(store.iter_documents(manifest)) for manifest in made] == [[b'{"n": %d}' % n] for n in range(8)]
+
+
+def test_a_manifest_that_exists_is_never_overwritten(store: LandingStore) -> None:
+    with begin(store) as writer:
+        key = keys(store)[0].replace("_started", "_manifest.json")
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=b"another's")
+        writer.add_document(b"{}")
+        with pytest.raises(LandingError, match=r"_manifest\.json exists, and a landing is never overwritten"):
+            writer.commit({})
+    assert keys(store) == [key]
+    assert store.client.get_object(Bucket=store.bucket, Key=key)["Body"].read() == b"another's"
+
+
+def test_a_commit_whose_answer_got_lost_is_a_commit(store: LandingStore) -> None:
+    def send_twice(params: dict[str, Any], **_: object) -> None:
+        """What boto3 does when the connection breaks after S3 has taken the request."""
+        if params["Key"].endswith("_manifest.json"):
+            store.client.meta.events.unregister("provide-client-params.s3.PutObject", send_twice)
+            store.client.put_object(**params)
+
+    with begin(store) as writer:
+        writer.add_document(b"{}")
+        store.client.meta.events.register("provide-client-params.s3.PutObject", send_twice)
+        manifest = writer.commit({})
+    assert store.read(manifest.uri) == manifest
+    assert list(store.iter_documents(manifest)) == [b"{}"]
+
+
+def test_nothing_can_be_added_once_a_landing_is_sealed(store: LandingStore) -> None:
+    with begin(store) as writer:
+        writer.add_document(b"{}")
+        sealed = writer.seal()
+        with pytest.raises(LandingError, match="is sealed"):
+            writer.add_document(b"{}")
+        assert writer.commit({}).sha256 == sealed
+        with pytest.raises(LandingError, match="is committed already"):
+            writer.commit({})
+
+
+def test_equal_content_has_an_equal_hash_whenever_and_however_it_came(store: LandingStore) -> None:
+    def landed(chunks: list[bytes]) -> Manifest:
+        with begin(store, "csv") as writer:
+            writer.add_file(chunks, "csv")
+            manifest: Manifest = writer.commit({})
+            return manifest
+
+    one, other, different = landed([b"a,b\n", b"1,2\n"]), landed([b"a,b\n1,2\n"]), landed([b"a,b\n1,3\n"])
+    assert one.sha256 == other.sha256 != different.sha256
+    assert one.landing_id != other.landing_id
+    assert one.parts[0].sha256 == hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+
+
+def test_the_hash_of_documents_is_of_what_they_say_not_of_how_they_were_compressed(land: Land) -> None:
+    manifest = land("json", '{"id": 1}', '{"id": 2}')
+    assert manifest.parts[0].sha256 == hashlib.sha256(b'{"id": 1}\n{"id": 2}\n').hexdigest()
+
+
+def test_the_latest_landing_of_a_partition_is_the_one_committed_last(store: LandingStore, land: Land) -> None:
+    land("json", '{"n": 1}', partition="2024-01")
+    other = land("json", '{"n": 2}', partition="2024-02")
+    last = land("json", '{"n": 3}', partition="2024-01")
+    assert store.latest("tests", "things", "2024-01") == last
+    assert store.latest("tests", "things", "2024-02") == other
+    assert store.latest("tests", "things", "2024-0") is None
+    assert store.latest("tests", "nothing", "2024-01") is None
+
+
+def test_a_part_opens_as_a_seekable_file_of_the_very_bytes(store: LandingStore, land: Land, real_data: Path) -> None:
+    path = real_data / "taxi" / "parquet" / "green_tripdata_2024-01.parquet"
+    manifest = land("parquet", pieces(path))
+    with store.open_part(manifest, manifest.parts[0]) as file:
+        assert file.read() == path.read_bytes()
+        file.seek(-4, 2)
+        assert file.read() == b"PAR1"
+
+
+def test_a_file_larger_than_one_upload_piece_comes_back_whole(store: LandingStore, land: Land) -> None:
+    body = bytes(range(256)) * (20 * MEGABYTE // 256) + b"tail"
+    manifest = land("parquet", [body[start : start + 300_001] for start in range(0, len(body), 300_001)])
+    assert manifest.bytes == len(body)
+    with store.open_part(manifest, manifest.parts[0]) as file:
+        assert hashlib.sha256(file.read()).digest() == hashlib.sha256(body).digest()
+
+
+@pytest.mark.parametrize("content", [b"a\n2\n", b""], ids=["changed", "emptied"])
+def test_a_part_that_was_changed_after_landing_is_not_read(store: LandingStore, land: Land, content: bytes) -> None:
+    manifest = land("csv", "a\n1\n")
+    key = manifest.uri.removeprefix(f"s3://{store.bucket}/") + manifest.parts[0].name
+    store.client.put_object(Bucket=store.bucket, Key=key, Body=content)
+    with (
+        pytest.raises(LandingError, match=r"part-00001\.csv: its content has sha256 .* was changed after landing"),
+        store.open_part(manifest, manifest.parts[0]),
+    ):
+        pytest.fail("the changed part was handed out")
+
+
+@pytest.mark.parametrize("cut", [slice(None, -5), slice(5, None)], ids=["end", "beginning"])
+def test_damaged_documents_are_not_read_to_an_end(store: LandingStore, land: Land, cut: slice) -> None:
+    manifest = land("json", *(f'{{"id": {number}}}' for number in range(1000)))
+    key = manifest.uri.removeprefix(f"s3://{store.bucket}/") + manifest.parts[0].name
+    whole = store.client.get_object(Bucket=store.bucket, Key=key)["Body"].read()
+    store.client.put_object(Bucket=store.bucket, Key=key, Body=whole[cut])
+    with pytest.raises(LandingError, match=r"part-00001\.ndjson\.zst: .* was changed after landing"):
+        list(store.iter_documents(manifest))
+
+
+def test_a_part_that_is_gone_is_named(store: LandingStore, land: Land) -> None:
+    manifest = land("json", "{}")
+    key = manifest.uri.removeprefix(f"s3://{store.bucket}/") + manifest.parts[0].name
+    store.client.delete_object(Bucket=store.bucket, Key=key)
+    with pytest.raises(LandingError, match=r"part-00001\.ndjson\.zst: its manifest names it, but it is gone"):
+        list(store.iter_documents(manifest))
+
+
+def test_documents_over_the_size_of_a_part_go_on_in_the_next(
+    store: LandingStore, land: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_PART_CONTENT_BYTES", 100)
+    bodies = [json.dumps({"id": number}) for number in range(25)]
+    manifest = land("json", *bodies)
+    assert [part.records for part in manifest.parts] == [10, 10, 5]
+    assert manifest.records == 25
+    assert [document.decode() for document in store.iter_documents(manifest)] == bodies
+    assert [document.decode() for document in store.iter_documents(manifest, manifest.parts[1])] == bodies[10:20]
+
+
+def test_real_payloads_come_back_as_they_were_served(store: LandingStore, land: Land, real_data: Path) -> None:
+    bodies = [path.read_bytes() for path in sorted((real_data / "weather" / "raw").glob("*.json"))]
+    assert len(bodies) == 6
+    assert [json.loads(document) for document in store.iter_documents(land("json", *bodies))] == list(
+        map(json.loads, bodies)
+    )
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=200), max_size=30))
+def test_whatever_is_added_comes_back_with_raw_newlines_as_spaces(
+    land: Land, store: LandingStore, bodies: list[bytes]
+) -> None:
+    manifest = land("json", *bodies)
+    expected = [body.replace(b"\n", b" ").replace(b"\r", b" ") for body in bodies]
+    assert list(store.iter_documents(manifest)) == expected
+    assert manifest.records == len(bodies)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("source", "a/b"), ("entity", ""), ("partition", "2024/01"), ("format", "xml")]
+)
+def test_names_that_cannot_be_keys_are_refused_before_anything_is_written(
+    store: LandingStore, name: str, value: str
+) -> None:
+    names: dict[str, Any] = {"source": "s", "entity": "e", "partition": "all", "run_id": "r", "format": "json"}
+    with pytest.raises(ValueError, match=name), store.begin(**names | {name: value}):
+        pytest.fail("it began")
+    assert keys(store) == []
+
+
+def test_documents_and_files_do_not_mix(store: LandingStore) -> None:
+    with begin(store) as writer, pytest.raises(ValueError, match="use add_document"):
+        writer.add_file([b""], "csv")
+    with begin(store, "csv") as writer:
+        assert isinstance(writer, LandingWriter)
+        with pytest.raises(ValueError, match="use add_file"):
+            writer.add_document(b"{}")
+        with pytest.raises(ValueError, match="extension"):
+            writer.add_file([b""], "../csv")
+
+
+def test_a_missing_bucket_is_named(store: LandingStore) -> None:
+    with (
+        pytest.raises(LandingError, match="s3://nowhere: there is no such bucket"),
+        begin(LandingStore(store.client, "nowhere")),
+    ):
+        pytest.fail("it began")
