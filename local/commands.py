@@ -139,10 +139,9 @@ def down(home: Home, *, purge: bool) -> int:
 
 
 def _live(home: Home) -> airflow.Api:
-    api = airflow.Api(home)
-    if "airflow" not in home.ports or not api.is_healthy():
-        raise LocalError("Airflow does not run: start the stack with ./sluice up --no-run")
-    return api
+    if "airflow" in home.ports and (api := airflow.Api(home)).is_healthy():
+        return api
+    raise LocalError("Airflow does not run: start the stack with ./sluice up --no-run")
 
 
 def _conclude(home: Home, api: airflow.Api, ended: Sequence[runs.Run]) -> bool:
@@ -288,7 +287,7 @@ def _urls(home: Home) -> None:
     print(f"""
 Airflow    http://{ports.HOST}:{home.ports["airflow"]}  user {airflow.ADMIN}, password: airflow_admin in {secret}
 dbt docs   http://{ports.HOST}:{home.ports["docs"]}/dbt/
-Data Docs  http://{ports.HOST}:{home.ports["docs"]}/gates/
+Data Docs  http://{ports.HOST}:{home.ports["docs"]}/data_docs/
 Analysts   ./sluice psql""")
 
 

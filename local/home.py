@@ -56,7 +56,7 @@ class Home:
 
     @property
     def docs(self) -> Path:
-        """Static pages: dbt's docs in dbt/, the gates' in gates/."""
+        """Static pages: dbt's docs in dbt/, the gates' in data_docs/."""
         return self.path / "docs"
 
     @property

@@ -16,7 +16,8 @@ SCHEMAS = ("raw", "staging", "marts", "analytics")
 _OF_RUN = """
 select
     (
-        select coalesce(sum(records), 0) from ops.landing
+        -- a file is landed unopened: what it holds is known when it is loaded
+        select coalesce(sum(coalesce(records, loaded_rows)), 0) from ops.landing
         where source = %(source)s and dag_run_id = %(run)s
     ) as landed,
     (

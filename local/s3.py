@@ -26,7 +26,7 @@ GRPC_DISTANCE = 10_000
 
 
 def command(data: Path, numbers: Mapping[str, int]) -> list[str]:
-    """The server's command line.
+    """The server's command line, to be started in `data` (two of its paths are relative).
 
     Args:
         data: Where everything is kept.
@@ -41,6 +41,10 @@ def command(data: Path, numbers: Mapping[str, int]) -> list[str]:
         "volume.port": numbers["s3_volume"],
         "filer.port": numbers["s3_filer"],
         "admin.port": numbers["s3_admin"],
+        # By default in /tmp, where one that another user's server left behind cannot be replaced. Relative, because the
+        # path of a socket may have 107 bytes and the path of a home may have more.
+        "s3.localSocket": "s3.sock",
+        "filer.localSocket": "filer.sock",
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         "s3.cacheCapacityMB": 0,

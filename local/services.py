@@ -39,6 +39,7 @@ class Service:
         inner_ports: Further ports that nobody but the service itself uses.
         stop_signal: How it is asked to end.
         key: What it must be restarted for when that changes, beside command and environment.
+        cwd: Where it starts.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Service:
     inner_ports: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     key: Callable[[Home], str] = lambda _: ""
+    cwd: Callable[[Home], Path] = lambda _: PROJECT
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ SERVICES: tuple[Service, ...] = (
         command=lambda home: s3.command(home.s3, home.ports),
         env=lambda home: s3.env(home.secrets["s3_access_key"], home.secrets["s3_secret_key"], airflow.BUCKET),
         is_ready=lambda home: stack.has_bucket(_store(home)),
+        cwd=lambda home: home.s3,
         port=8333,
         along=(s3.GRPC_DISTANCE,),
         inner_ports=s3.INNER,
@@ -324,7 +327,7 @@ def _begin(home: Home, part: Service | Step) -> process.Started | None:
         if (started := running(home, part)) is not None:
             return started
         env = {**_common_env(home), **part.env(home), process.MARK: part.name, process.HOME_MARK: str(home.path)}
-        user, group, cwd = None, None, PROJECT
+        user, group, cwd = None, None, part.cwd(home)
         if part.name == "postgres":
             installation = _postgres(home)
             # Its user may have no access to the project, and its environment is nobody's business.

@@ -7,7 +7,6 @@
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -65,8 +64,6 @@ def postgres(
         yield server
     finally:
         process.stop([started], first=signal.SIGQUIT)  # "immediate"
-        if installation.data.is_relative_to(postgresql.OUTSIDE):
-            shutil.rmtree(installation.data, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """The embedded PostgreSQL and S3 servers."""
 
+import os
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import boto3
 import psycopg2
@@ -13,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from local import postgres as postgresql
 from local import s3 as seaweed
+from local import stack
 from tests.conftest import S3, Warehouse
 
 
@@ -27,7 +30,7 @@ def test_each_role_logs_in_with_its_own_password_only(warehouse: Warehouse) -> N
 def test_the_warehouse_belongs_to_its_owner_and_is_closed_to_other_roles(
     postgres: postgresql.Server, warehouse: Warehouse
 ) -> None:
-    postgresql.create_database(postgres, "elsewhere", owner="stranger", password="p")  # noqa: S106 - a test's
+    postgresql.create_database(postgres, "elsewhere", owner="stranger", password="p")
     with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
         psycopg2.connect(postgres.dsn(warehouse.dbname, "stranger", "p"))
 
@@ -54,3 +57,43 @@ def test_s3_refuses_a_wrong_secret_and_no_credentials_at_all(s3: S3) -> None:
 def test_a_server_without_credentials_is_not_even_started() -> None:
     with pytest.raises(ValueError, match="open to everybody"):
         seaweed.env("", "", "bucket")
+
+
+def test_two_homes_run_side_by_side_and_their_data_survives_a_kill(stack_directory: Path) -> None:
+    first, second = (stack_directory / name for name in ("first home", "second home"))
+    settings = {"shared_buffers": "32MB"}
+    with ExitStack() as running:
+        servers = [
+            running.enter_context(stack.postgres(path, password="p", settings=settings)) for path in (first, second)
+        ]
+        stores = [running.enter_context(stack.s3(path, access_key="k", secret_key="s")) for path in (first, second)]
+        for name, server, store in zip(("first", "second"), servers, stores, strict=True):
+            with closing(server.connect()) as connection, connection, connection.cursor() as cursor:
+                cursor.execute(f"create table mine as select '{name}' as home")
+            client = seaweed.client(store.endpoint_url, "k", "s")
+            client.put_object(Bucket=store.bucket, Key="mine", Body=name.encode())
+        # leaving the context kills all four where they stand
+    with (
+        stack.postgres(first, password="p", settings=settings) as server,
+        stack.s3(first, access_key="k", secret_key="s") as store,
+    ):
+        with closing(server.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("select home from mine")
+            assert cursor.fetchall() == [("first",)]
+        client = seaweed.client(store.endpoint_url, "k", "s")
+        assert client.get_object(Bucket=store.bucket, Key="mine")["Body"].read() == b"first"
+
+
+def test_a_lock_of_a_killed_server_whose_pid_somebody_else_has_does_not_keep_it_from_starting(
+    stack_directory: Path,
+) -> None:
+    home = stack_directory / "home"
+    settings = {"shared_buffers": "32MB"}
+    with stack.postgres(home, password="p", settings=settings):
+        pass
+    data = postgresql.data_directory(home / "postgres")
+    lock = data / "postmaster.pid"
+    # our own pid: alive, and as an ordinary user also one that PostgreSQL takes for its own
+    lock.write_text(f"{os.getpid()}\n{data}\n1\n5432\n\n127.0.0.1\n1 1\nready\n")
+    with stack.postgres(home, password="p", settings=settings) as server:
+        assert server.is_ready()
