@@ -81,6 +81,10 @@ def trigger(api: Api, source: str, conf: Mapping[str, Any]) -> Run:
     Raises:
         LocalError: Airflow refused, for example a param that the DAG does not have or a value out of its choices.
     """
+    # Airflow itself takes any key, and a typing error would run with the defaults.
+    params = api.get(f"dags/{source}/details")["params"] or {}
+    if unknown := sorted(set(conf) - params.keys()):
+        raise LocalError(f"{source} has no parameter {unknown[0]!r}: it has {', '.join(sorted(params))}")
     run_id = f"sluice__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     api.post(f"dags/{source}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)})
     # After the trigger: a DAG that wakes up makes a run of its own, and one run at a time is allowed.

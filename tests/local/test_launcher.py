@@ -1,4 +1,7 @@
-"""The bash launcher: where it finds its project, and when it installs. A stand-in for uv notes what it was asked for."""
+"""The bash launcher: where it finds its project, and when it installs.
+
+A stand-in for uv notes what it was asked for.
+"""
 
 import os
 import shutil
