@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='append_new_columns',
-        pre_hook='{{ delete_landed_months() }}',
+        pre_hook=['{{ join_by_hash() }}', '{{ delete_landed_months() }}'],
         indexes=[{'columns': ['_landing_id']}, {'columns': ['service', 'source_month']}],
     )
 }}
@@ -35,7 +35,13 @@ files as (
 
 ),
 
-zones as (
+pickup_zones as (
+
+    select * from {{ ref('dim_zone') }}
+
+),
+
+dropoff_zones as (
 
     select * from {{ ref('dim_zone') }}
 
@@ -59,14 +65,20 @@ payment_types as (
 
 ),
 
-dates as (
+pickup_dates as (
+
+    select * from {{ ref('dim_date') }}
+
+),
+
+dropoff_dates as (
 
     select * from {{ ref('dim_date') }}
 
 ),
 
 -- both services with the columns of both
-trips as {{ not_materialized() }} (
+trips as {{ read_again() }} (
 
     select
         'yellow' as service,
@@ -131,7 +143,7 @@ trips as {{ not_materialized() }} (
 ),
 
 -- rides that a file records more than once: few, so few rows need sorting for duplicates and reversals
-repeated_rides as (
+repeated_rides as {{ read_once() }} (
 
     select
         {{ ride }}
@@ -304,10 +316,10 @@ final as (
     left join vendors on trips.vendor_id = vendors.vendor_key
     left join rate_codes on trips.rate_code_id = rate_codes.rate_code_key
     left join payment_types on trips.payment_type_id = payment_types.payment_type_key
-    left join zones as pickup_zones on trips.pickup_location_id = pickup_zones.zone_key
-    left join zones as dropoff_zones on trips.dropoff_location_id = dropoff_zones.zone_key
-    left join dates as pickup_dates on cast(trips.pickup_at as date) = pickup_dates.date_day
-    left join dates as dropoff_dates on cast(trips.dropoff_at as date) = dropoff_dates.date_day
+    left join pickup_zones on trips.pickup_location_id = pickup_zones.zone_key
+    left join dropoff_zones on trips.dropoff_location_id = dropoff_zones.zone_key
+    left join pickup_dates on cast(trips.pickup_at as date) = pickup_dates.date_day
+    left join dropoff_dates on cast(trips.dropoff_at as date) = dropoff_dates.date_day
 
 )
 
