@@ -119,14 +119,12 @@ def _look_at_parquet(store: LandingStore, manifest: Manifest, part: Part) -> _Lo
         except (pa.ArrowException, OSError) as error:
             return _Look(fault=f"damaged Parquet file: its footer cannot be read ({_one_line(error)})")
         columns = parquet.schema_arrow.names
-        fault = _repeated(columns)
         try:
             rows = sum(batch.num_rows for batch in parquet.iter_batches(use_threads=False))
         except (pa.ArrowException, OSError) as error:
-            rows, fault = 0, f"damaged Parquet file: its rows cannot be read ({_one_line(error)})"
-        if rows != parquet.metadata.num_rows and not fault:
-            fault = f"damaged Parquet file: it has {rows} of the {parquet.metadata.num_rows} rows that its footer tells"
-        return _Look(parquet.metadata.num_rows, fault, in_all=columns, in_any=columns)
+            fault = f"damaged Parquet file: its rows cannot be read ({_one_line(error)})"
+            return _Look(fault=fault, in_all=columns, in_any=columns)
+        return _Look(rows, _repeated(columns), in_all=columns, in_any=columns)
 
 
 def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
