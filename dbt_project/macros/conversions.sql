@@ -1,12 +1,12 @@
 {#- Kelvin as degrees Celsius. -#}
 {% macro kelvin_to_celsius(kelvin) -%}
-    ({{ kelvin }} - 273.15)
+    cast({{ kelvin }} - 273.15 as numeric(7, 3))
 {%- endmacro %}
 
 
 {#- Kelvin as degrees Fahrenheit. -#}
 {% macro kelvin_to_fahrenheit(kelvin) -%}
-    (({{ kelvin }} - 273.15) * 9 / 5 + 32)
+    cast(({{ kelvin }} - 273.15) * 9 / 5 + 32 as numeric(7, 3))
 {%- endmacro %}
 
 

@@ -5,7 +5,7 @@
 {% macro landing_ids() -%}
     {%- set ids = [] -%}
     {%- for id in (var('landing_ids') | string).split(',') if id | trim -%}
-        {%- if not modules.re.fullmatch('[0-9]+', id | trim) -%}
+        {%- if id | trim | int | string != id | trim -%}
             {{ exceptions.raise_compiler_error(
                 "var landing_ids: '" ~ id ~ "' is not the id of a landing; give numbers separated by commas"
             ) }}
@@ -33,15 +33,20 @@
 
 
 {#-
-    Tests look at the run's slice alone where their config says `where: __run__`, so that they cost the same whatever
-    the history; without the var they look at everything.
+    Condition for the rows that a test looks at: those of the run's landings, so that it costs the same whatever the
+    history; without the var everything.
 -#}
-{% macro get_where_subquery(relation) -%}
+{% macro run_filter(column='_landing_id') -%}
     {%- set ids = landing_ids() -%}
-    {%- set slice = '_landing_id in (' ~ ids | join(', ') ~ ')' if ids else 'true' -%}
+    {{ column ~ ' in (' ~ ids | join(', ') ~ ')' if ids else 'true' }}
+{%- endmacro %}
+
+
+{#- The same for a generic test, whose config says `where: __run__`: macros cannot be called there. -#}
+{% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where') -%}
     {%- if where -%}
-        (select * from {{ relation }} where {{ where | replace('__run__', slice) }}) as dbt_subquery
+        (select * from {{ relation }} where {{ where | replace('__run__', run_filter()) }}) as dbt_subquery
     {%- else -%}
         {{ relation }}
     {%- endif -%}

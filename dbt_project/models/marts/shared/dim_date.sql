@@ -109,6 +109,11 @@ members as (
 )
 
 select * from members
-{% if is_incremental() -%}
-    where not exists (select 1 from {{ this }} as held where held.date_key = members.date_key)
-{%- endif %}
+{% if is_incremental() %}
+where
+    not exists (
+        select 1
+        from {{ this }} as held
+        where held.date_key = members.date_key
+    )
+{% endif %}

@@ -43,11 +43,12 @@ final as (
 )
 
 select * from final
-{% if is_incremental() -%}
-    -- an hour that is loaded late does not undo what a newer one has said
-    where not exists (
+{% if is_incremental() %}
+-- an hour that is loaded late does not undo what a newer one has said
+where
+    not exists (
         select 1
         from {{ this }} as held
         where held.city_id = final.city_id and held.last_observed_at > final.last_observed_at
     )
-{%- endif %}
+{% endif %}

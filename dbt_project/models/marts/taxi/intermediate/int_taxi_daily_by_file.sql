@@ -1,4 +1,3 @@
--- depends_on: {{ ref('stg_tlc__trip_files') }}
 {{
     config(
         materialized='incremental',
@@ -24,7 +23,6 @@ zones as (
 
 ),
 
-{% if is_incremental() -%}
 files as (
 
     select * from {{ ref('stg_tlc__trip_files') }}
@@ -32,7 +30,6 @@ files as (
 
 ),
 
-{% endif -%}
 daily as (
 
     select
@@ -62,7 +59,24 @@ daily as (
 
 ),
 
-{% if is_incremental() -%}
+-- what the model holds of these files from earlier landings
+held as (
+
+    select
+        service,
+        source_month,
+        trip_date,
+        pickup_borough,
+        date_key
+    {% if is_incremental() %}
+    from {{ this }}
+    {% else %}
+    from daily
+    where false
+    {% endif %}
+
+),
+
 -- what an earlier landing of the month had and this one has not: nothing is left of it
 vanished as (
 
@@ -78,41 +92,45 @@ vanished as (
         0 as revenue_usd,
         0 as distance_miles,
         files._landing_id
-    from {{ this }} as held
+    from held
     inner join files on held.service = files.service and held.source_month = files.source_month
-    where not exists (
-        select 1
-        from daily
-        where
-            daily.service = held.service
-            and daily.source_month = held.source_month
-            and daily.trip_date = held.trip_date
-            and daily.pickup_borough = held.pickup_borough
-    )
+    where
+        not exists (
+            select 1
+            from daily
+            where
+                daily.service = held.service
+                and daily.source_month = held.source_month
+                and daily.trip_date = held.trip_date
+                and daily.pickup_borough = held.pickup_borough
+        )
 
 ),
 
-{% endif -%}
-final as (
+united as (
 
     select * from daily
-    {%- if is_incremental() %}
     union all
     select * from vanished
-    {%- endif %}
+
+),
+
+final as (
+
+    select
+        service,
+        source_month,
+        trip_date,
+        pickup_borough,
+        date_key,
+        trips,
+        reversals,
+        duplicates,
+        cast(revenue_usd as numeric(14, 2)) as revenue_usd,
+        cast(distance_miles as numeric(14, 2)) as distance_miles,
+        _landing_id
+    from united
 
 )
 
-select
-    service,
-    source_month,
-    trip_date,
-    pickup_borough,
-    date_key,
-    trips,
-    reversals,
-    duplicates,
-    cast(revenue_usd as numeric(14, 2)) as revenue_usd,
-    cast(distance_miles as numeric(14, 2)) as distance_miles,
-    _landing_id
-from final
+select * from final

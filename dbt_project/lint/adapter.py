@@ -1,0 +1,16 @@
+"""What `adapter` is to a template when sqlfluff lints it: the SQL that the dispatched macros write on Postgres."""
+
+from collections.abc import Callable
+
+_SQL = {
+    "json_text": "{0} #>> '{{path}}'",
+    "epoch_to_timestamp": "to_timestamp({0})",
+    "seconds_between": "cast(extract(epoch from ({1} - {0})) as bigint)",
+    "read_again": "not materialized",
+    "read_once": "materialized",
+}
+
+
+def dispatch(macro: str) -> Callable[..., str]:
+    """The macro's SQL as a function of its arguments."""
+    return _SQL[macro].format
