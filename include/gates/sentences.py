@@ -67,7 +67,7 @@ def sentence(
         expected = f"{rule.arguments['value']:,}" if "value" in rule.arguments else _between(rule.arguments)
         return f"{name}: {aggregate} is {observed}; expected {expected}"
     if rule.expectation == "unexpected_rows_expectation":
-        return f"{name}: {observed}; expected none"
+        return f"{name}: {observed}; expected none, for {rule.why}"
     arguments = ", ".join(f"{key}={value}" for key, value in rule.arguments.items() if key != "column")
     return f"{name}: {observed or 'not as expected'}; expected {rule.expectation.removeprefix('expect_')}({arguments})"
 

@@ -207,7 +207,9 @@ def test_a_query_may_name_the_runs_rows_landings_and_entities(rides: Warehouse, 
     asked = entry("unexpected_rows_expectation", unexpected_rows_query=query)
     verdict = check(rides, gates_of("raw", "tlc__rides", asked), GOOD, BAD, entities=["rides"])
     assert verdict.passed, verdict.table()
-    assert only(verdict, "unexpected_rows_expectation").observed == "0 rows found by its query"
+    assert only(verdict, "unexpected_rows_expectation").message == (
+        "tlc__rides: 0 rows found by its query; expected none, for a reason"
+    )
 
 
 def test_twelve_expectations_take_few_queries_and_no_query_fetches_rows(rides: Warehouse, gates_of: GatesFile) -> None:

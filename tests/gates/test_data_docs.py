@@ -15,7 +15,7 @@ from include.gates import OnFailure, Result, Verdict, record, write_data_docs
 from include.gates.rules import LAYERS, LayerName
 from tests.conftest import S3, Warehouse
 
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -180,6 +180,28 @@ def test_gates_that_end_at_once_leave_a_whole_and_complete_index(
     assert expected <= set(home.links)
     assert {str(path.relative_to(root)) for path in root.rglob("*.html")} == expected | {"index.html"}
     assert not list(root.rglob("tmp*"))
+
+
+def test_a_gate_waits_for_the_pages_of_another_and_then_writes_what_is_newest(
+    warehouse: Warehouse, gate_connection: Connection, tmp_path: Path
+) -> None:
+    book(gate_connection, "tlc", "raw", "first", result("zones"))
+    dsn = warehouse.dsn("sluice_gate")
+    with (
+        closing(psycopg2.connect(dsn)) as other,
+        closing(psycopg2.connect(dsn)) as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with other, other.cursor() as cursor:
+            cursor.execute("select pg_advisory_xact_lock(hashtext('sluice data docs'))")
+            written = pool.submit(write_data_docs, writer, str(tmp_path))
+            waiting = 0
+            while not waiting and not written.done():
+                cursor.execute("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+                (waiting,) = cursor.fetchone() or (0,)
+            book(gate_connection, "tlc", "raw", "second", result("zones"))
+            assert not written.done()
+        assert "tlc/second/raw.html" in pages_of(written.result())["index.html"].links
 
 
 def test_without_any_result_the_index_says_so(gate_connection: Connection, tmp_path: Path) -> None:
