@@ -249,6 +249,8 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
         operator_args={
             "vars": {"landing_ids": f"{{{{ ti.xcom_pull(task_ids='{LANDED}')['landing_ids'] }}}}"},
             "append_env": True,
+            # unit tests are about code, not about this run's rows: they run in tests/dbt
+            "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         },
     )
 
