@@ -99,9 +99,13 @@ def s3_server(stack_directory: Path) -> Iterator[stack.Store]:
 
 
 @pytest.fixture
-def s3(s3_server: stack.Store) -> S3:
-    """A fresh bucket a test: (client, bucket, endpoint_url, access_key, secret_key)."""
+def s3(s3_server: stack.Store) -> Iterator[S3]:
+    """A fresh bucket a test: (client, bucket, endpoint_url, access_key, secret_key); it is gone after the test."""
     client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
     bucket = f"test-{next(_numbers)}"
     client.create_bucket(Bucket=bucket)
-    return S3(client, bucket, s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    yield S3(client, bucket, s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for entry in page.get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=entry["Key"])
+    client.delete_bucket(Bucket=bucket)
