@@ -24,13 +24,18 @@ def warehouse_dsn(connection_id: str) -> str:
     return "postgresql://" + _connection(connection_id).get_uri().split("://", 1)[1]
 
 
-def landing_store() -> LandingStore:
-    """The bucket `SLUICE_BUCKET` through the connection `sluice_s3`."""
+def s3_client() -> S3Client:
+    """A client of S3 through the connection `sluice_s3`."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     _connection(S3)
     client: S3Client = S3Hook(aws_conn_id=S3).get_conn()
-    return LandingStore(client, os.environ.get("SLUICE_BUCKET", "sluice-lake"))
+    return client
+
+
+def landing_store() -> LandingStore:
+    """The landings in the bucket `SLUICE_BUCKET`."""
+    return LandingStore(s3_client(), os.environ.get("SLUICE_BUCKET", "sluice-lake"))
 
 
 def api_of(source: Source) -> Api:

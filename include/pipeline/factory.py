@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parents[2]
 DBT_PROJECT = Path(os.environ.get("SLUICE_DBT_PROJECT_DIR", PROJECT / "dbt_project"))
 DBT_MANIFEST = Path(os.environ.get("SLUICE_DBT_MANIFEST", DBT_PROJECT / "target" / "manifest.json"))
+DOCS_URI = os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_uri())
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
@@ -278,7 +279,7 @@ def _conclude(verdict: Verdict, source_name: str, layer: LayerName, landed: Sequ
             dag_run_id=get_current_context()["run_id"],
             landing_ids=[landing["landing_id"] for landing in landed],
         )
-        write_data_docs(connection, os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_uri()))
+        write_data_docs(connection, DOCS_URI, s3=connections.s3_client() if DOCS_URI.startswith("s3://") else None)
     try:
         verdict.raise_if_failed(source_name, layer)
     except GateFailed as failure:  # the same rows would fail again

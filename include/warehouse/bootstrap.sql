@@ -112,7 +112,7 @@ create table if not exists ops.gate_result (
     checked_at timestamptz not null default now()
 );
 create index if not exists gate_result_by_run on ops.gate_result (source, dag_run_id, layer);
-create index if not exists gate_result_by_time on ops.gate_result (checked_at desc);
+create index if not exists gate_result_by_time on ops.gate_result (source, checked_at desc);
 comment on table ops.gate_result is 'One row per expectation a gate has checked: the verdict, counts, never values of rows.';
 
 create table if not exists ops.publication (
