@@ -1,7 +1,7 @@
 """Free ports on loopback, chosen so that two launchers that choose at the same moment never choose the same."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 HOST = "127.0.0.1"
 _HIGHEST = 65535
@@ -11,6 +11,10 @@ _HIGHEST = 65535
 _held: dict[int, socket.socket] = {}
 
 
+def _any(_: int) -> bool:
+    return True
+
+
 def is_listening(port: int) -> bool:
     """Whether something accepts connections on the port of this machine's loopback address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -18,18 +22,21 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def reserve(port: int, *, along: Iterable[int] = ()) -> bool:
+def reserve(port: int, *, along: Iterable[int] = (), fits: Callable[[int], bool] = _any) -> bool:
     """Keep a port, and those at the given distances from it, for a service that this process will start.
 
     Args:
         port: The port wanted.
         along: Distances of further ports that must be free too (SeaweedFS: 10000 for gRPC).
+        fits: What else must hold for the port.
 
     Returns:
         False, and nothing is kept, when one of them is taken or another launcher has reserved it.
     """
     wanted = [port, *(port + distance for distance in along)]
     kept: dict[int, socket.socket] = {}
+    if not fits(port):
+        return False
     for number in wanted:
         mark = _mark(number)
         if mark is None:
@@ -41,7 +48,7 @@ def reserve(port: int, *, along: Iterable[int] = ()) -> bool:
     return True
 
 
-def reserve_from(first: int, *, along: Iterable[int] = ()) -> int:
+def reserve_from(first: int, *, along: Iterable[int] = (), fits: Callable[[int], bool] = _any) -> int:
     """Reserve the first free port from `first` upwards.
 
     Raises:
@@ -49,7 +56,7 @@ def reserve_from(first: int, *, along: Iterable[int] = ()) -> int:
     """
     distances = tuple(along)
     for port in range(first, _HIGHEST + 1 - max(distances, default=0)):
-        if reserve(port, along=distances):
+        if reserve(port, along=distances, fits=fits):
             return port
     raise OSError(f"no free port on {HOST} from {first} upwards: stop what listens there")
 

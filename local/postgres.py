@@ -123,7 +123,7 @@ def install(directory: Path, *, password: str, say: Callable[[str], None] = lamb
     account = _account()
     binaries = _binaries(account, say)
     data = data_directory(directory)
-    if data != directory:
+    if data != directory and not (data / "PG_VERSION").exists():
         say(f"{directory} is closed to the user {account and account.pw_name}: PostgreSQL's data goes to {data}")
     installation = Installation(binaries, data, user=account and account.pw_uid, group=account and account.pw_gid)
     _drop_stale_pid(data)

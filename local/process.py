@@ -145,8 +145,9 @@ def stop(
         grace_seconds: How long to wait before SIGKILL.
     """
     processes = {process.pid: process for process in members()}
-    sessions = {one.pid for one in started if is_running(one)}
-    processes.update({process.pid: process for process in _in_sessions(sessions)})
+    known = list(started)
+    processes.update({process.pid: process for process in _in_sessions({one.pid for one in known if is_running(one)})})
+    processes.update({process.pid: process for one in known if not is_running(one) for process in _left_by(one)})
     for process in processes.values():
         _send(process, first)
     _wait(list(processes.values()), grace_seconds)
@@ -169,6 +170,35 @@ def _in_sessions(leaders: Collection[int]) -> list[psutil.Process]:
             if os.getsid(process.pid) in leaders:
                 found.append(process)
     return found
+
+
+def _left_by(dead: Started) -> list[psutil.Process]:
+    """What a dead session leader left behind and will not say whose it is.
+
+    Airflow's workers forbid even their own user to read their environment (prctl(2), PR_SET_DUMPABLE), so the marks do
+    not find them. Theirs is the session with the dead leader's pid, and they are younger than it.
+    """
+    if moment_of(dead.pid) is not None:
+        return []
+    found = []
+    for process in _in_sessions({dead.pid}):
+        moment = moment_of(process.pid)
+        if moment is None or not _is_younger(moment, dead.moment):
+            continue
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real != os.getuid():
+                continue
+            try:
+                process.environ()
+            except psutil.AccessDenied:
+                found.append(process)
+    return found
+
+
+def _is_younger(moment: str, than: str) -> bool:
+    boot, _, ticks = moment.rpartition(":")
+    other_boot, _, other_ticks = than.rpartition(":")
+    return boot == other_boot and ticks.isdigit() and other_ticks.isdigit() and int(ticks) >= int(other_ticks)
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -3,11 +3,12 @@
 Its flags: https://github.com/seaweedfs/seaweedfs/wiki/Quick-Start-with-weed-mini and `weed mini -h`.
 """
 
+import contextlib
+import os
 import shutil
 import sys
-import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ REGION = "us-east-1"
 # Its servers beside S3 itself; each serves gRPC too, 10000 ports higher. Nobody but weed talks to them.
 INNER = ("s3_master", "s3_volume", "s3_filer", "s3_admin")
 GRPC_DISTANCE = 10_000
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on loopback
 
 
 def command(data: Path, numbers: Mapping[str, int]) -> list[str]:
@@ -94,13 +97,37 @@ def client(endpoint_url: str, access_key: str, secret_key: str) -> "S3Client":
     )
 
 
+def fits(port: int) -> bool:
+    """Whether no other user's server has left its sockets for this port in /tmp, which ours could not replace.
+
+    Weed's parts talk through them, and neither their folder nor their use can be set.
+    """
+    return os.geteuid() == 0 or all(path.lstat().st_uid == os.geteuid() for path in _sockets(port))
+
+
+def remove_sockets(numbers: Iterable[int]) -> None:
+    """Remove what a server that was killed has left in /tmp.
+
+    Args:
+        numbers: The ports it had.
+    """
+    for port in numbers:
+        for path in _sockets(port):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def is_healthy(port: int) -> bool:
     """Whether the S3 server answers."""
     try:
-        with urllib.request.urlopen(f"http://{ports.HOST}:{port}/healthz", timeout=2) as answer:
+        with _opener.open(f"http://{ports.HOST}:{port}/healthz", timeout=2) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
+
+
+def _sockets(port: int) -> list[Path]:
+    return list(Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_DISTANCE}.sock"))  # noqa: S108 - weed's choice
 
 
 def _program() -> str:

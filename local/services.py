@@ -37,6 +37,7 @@ class Service:
         port: The port it would like, if it listens.
         along: Distances from that port that must be free too.
         inner_ports: Further ports that nobody but the service itself uses.
+        port_fits: What else must hold for its ports.
         stop_signal: How it is asked to end.
         key: What it must be restarted for when that changes, beside command and environment.
         cwd: Where it starts.
@@ -50,6 +51,7 @@ class Service:
     port: int | None = None
     along: tuple[int, ...] = ()
     inner_ports: tuple[str, ...] = ()
+    port_fits: Callable[[int], bool] = lambda _: True
     stop_signal: signal.Signals = signal.SIGTERM
     key: Callable[[Home], str] = lambda _: ""
     cwd: Callable[[Home], Path] = lambda _: PROJECT
@@ -155,6 +157,7 @@ SERVICES: tuple[Service, ...] = (
         port=8333,
         along=(s3.GRPC_DISTANCE,),
         inner_ports=s3.INNER,
+        port_fits=s3.fits,
     ),
     Service(
         "sandbox",
@@ -241,8 +244,8 @@ def choose_ports(home: Home) -> None:
         inner = [(name, service.port + 1) for name in service.inner_ports]
         for name, first in [(service.name, service.port), *inner]:
             wanted = home.ports.get(name, first)
-            if not ports.reserve(wanted, along=service.along):
-                found = ports.reserve_from(first, along=service.along)
+            if not ports.reserve(wanted, along=service.along, fits=service.port_fits):
+                found = ports.reserve_from(first, along=service.along, fits=service.port_fits)
                 if name == service.name:
                     _say(f"port {wanted} is taken: {name} listens on {found}")
                 wanted = found
@@ -312,6 +315,8 @@ def stop(home: Home, services: Sequence[Service], *, grace_seconds: float = 8.0)
         for service in group:
             if service.name == "postgres":
                 postgres.stop_leftover(postgres.data_directory(home.postgres))
+            if service.name == "s3":
+                s3.remove_sockets(home.ports[name] for name in ("s3", *s3.INNER) if name in home.ports)
             _record(home, service).unlink(missing_ok=True)
 
 

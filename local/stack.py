@@ -78,9 +78,9 @@ def s3(
     """A SeaweedFS server that keeps its data under `directory`; killed when the context ends, the data stays."""
     data = directory / "s3"
     data.mkdir(parents=True, exist_ok=True)
-    numbers = {"s3": ports.reserve_from(port, along=[seaweed.GRPC_DISTANCE])}
-    for name in seaweed.INNER:
-        numbers[name] = ports.reserve_from(numbers["s3"] + 1, along=[seaweed.GRPC_DISTANCE])
+    numbers: dict[str, int] = {}
+    for name in ("s3", *seaweed.INNER):
+        numbers[name] = ports.reserve_from(port, along=[seaweed.GRPC_DISTANCE], fits=seaweed.fits)
     store = Store(
         f"http://{ports.HOST}:{numbers['s3']}",
         access_key or secrets.token_hex(10),
@@ -99,6 +99,7 @@ def s3(
         yield store
     finally:
         process.stop([started], first=signal.SIGKILL)
+        seaweed.remove_sockets(numbers.values())
 
 
 def has_bucket(store: Store) -> bool:

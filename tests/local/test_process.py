@@ -87,6 +87,22 @@ def test_the_orphans_of_a_killed_service_are_found_by_their_marks(
     assert process.moment_of(child) is None
 
 
+def test_an_orphan_that_hides_its_environment_is_found_by_its_session(
+    tmp_path: Path, spawn: Callable[..., process.Started], wait_for: Callable[..., None]
+) -> None:
+    hidden = STUBBORN.replace("    signal.signal", "    __import__('ctypes').CDLL(None).prctl(4, 0)\n    signal.signal")
+    parent = spawn([sys.executable, "-c", hidden])
+    wait_for(lambda: "child=" in (tmp_path / "log").read_text())
+    child = int((tmp_path / "log").read_text().split("child=")[1])
+    os.kill(parent.pid, signal.SIGKILL)
+    wait_for(lambda: not process.is_running(parent))
+    process.stop([parent], grace_seconds=0.5)
+    is_hidden = os.geteuid() != 0  # nothing hides from root, who finds it by its marks
+    assert (process.moment_of(child) is None) == is_hidden
+    if not is_hidden:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_a_process_of_another_user_or_none_at_all_has_no_moment_that_could_match() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
