@@ -7,7 +7,7 @@
     {%- for id in (var('landing_ids') | string).split(',') if id | trim -%}
         {%- if id | trim | int | string != id | trim -%}
             {{ exceptions.raise_compiler_error(
-                "var landing_ids: '" ~ id ~ "' is not the id of a landing; give numbers separated by commas"
+                "var landing_ids: '" ~ id | trim ~ "' is not the id of a landing; give numbers separated by commas"
             ) }}
         {%- endif -%}
         {%- do ids.append(id | trim) -%}

@@ -15,7 +15,6 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 from dbt.cli.main import dbtRunner
-from psycopg2 import sql
 
 from include.pipeline.model import load_source
 from include.pipeline.steps import raw_table
@@ -37,6 +36,14 @@ class Node:
     status: str
     message: str
     seconds: float
+
+
+class DbtError(Exception):
+    """A dbt run failed: the message says why, `nodes` how each node went."""
+
+    def __init__(self, message: str, nodes: dict[str, Node]) -> None:
+        super().__init__(message)
+        self.nodes = nodes
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,11 @@ class Project:
         load_documents(self.warehouse.dsn("sluice_loader"), table, landing_id, documents)
         return landing_id
 
-    def dbt(self, *arguments: str, landing_ids: Sequence[int] = (), fails: bool = False) -> dict[str, Node]:
+    def dbt(self, *arguments: str, landing_ids: Sequence[int] = ()) -> dict[str, Node]:
         """Run dbt as the pipeline does; node name -> how it went.
 
         Raises:
-            AssertionError: dbt failed (or did not fail where it should); with the messages of what went wrong.
+            DbtError: dbt failed.
         """
         selected = ["--vars", json.dumps({"landing_ids": ",".join(map(str, landing_ids))})] if landing_ids else []
         with _environment(self._connection()):
@@ -97,28 +104,24 @@ class Project:
             one.node.name: Node(one.node.name, str(one.status), one.message or "", one.execution_time) for one in found
         }
         faults = [f"{node.name}: {node.message}" for node in nodes.values() if node.status in ("error", "fail")]
-        assert result.success is not fails, f"dbt {arguments[0]}: {result.exception or faults}"
+        if not result.success:
+            raise DbtError(f"dbt {arguments[0]}: {result.exception or faults}", nodes)
         return nodes
 
     def build(self, landing_ids: Sequence[int] = (), select: Sequence[str] = (), *, unit_tests: bool = False) -> None:
         """Build models with their tests, everything or what is selected."""
         chosen = ["--select", *select] if select else []
-        self.dbt("build", *chosen, *([] if unit_tests else ["--exclude-resource-type", "unit_test"]), landing_ids=landing_ids)
+        left_out = [] if unit_tests else ["--exclude-resource-type", "unit_test"]
+        self.dbt("build", *chosen, *left_out, landing_ids=landing_ids)
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """What a query as the warehouse's owner gives."""
-        with closing(psycopg2.connect(self.warehouse.server.dsn(self.warehouse.dbname))) as connection:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                return list(cursor.fetchall()) if cursor.description else []
+        """What a query as the server's superuser gives."""
+        return self._ask(statement, parameters)[1]
 
     def records(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         """The same, each row as column -> value."""
-        with closing(psycopg2.connect(self.warehouse.server.dsn(self.warehouse.dbname))) as connection:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                names = [column.name for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        names, rows = self._ask(statement, parameters)
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def fingerprint(self) -> dict[str, str]:
         """Table of `marts` -> hash of its rows, whatever their order."""
@@ -130,9 +133,15 @@ class Project:
             for (table,) in tables
         }
 
-    def explain(self, statement: str) -> str:
-        """The plan of a statement, as text; the statement does not run."""
-        return "\n".join(row[0] for row in self.rows(f"explain {statement}"))
+    def _ask(self, statement: str, parameters: Sequence[object]) -> tuple[list[str], list[tuple[Any, ...]]]:
+        with (
+            closing(psycopg2.connect(self.warehouse.server.dsn(self.warehouse.dbname))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, parameters or None)
+            names = [column.name for column in cursor.description or ()]
+            return names, list(cursor.fetchall()) if names else []
 
     def _book(self, source: str, entity: str, partition: str) -> int:
         landing_id = next(_landing_ids)

@@ -1,0 +1,244 @@
+"""What holds for every model: described, owned, keyed, contracted; the rules of dbt-project-evaluator among them.
+
+https://dbt-labs.github.io/dbt-project-evaluator/latest/rules/
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dbt.project import PROJECT
+
+Node = dict[str, Any]
+REPOSITORY = PROJECT.parent
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The manifest, made as it is before Airflow starts: with nothing set in the environment and no database."""
+    target = tmp_path_factory.mktemp("parse")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "DBT_"))}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "dbt.cli.main", "--warn-error", "parse", "--project-dir", str(PROJECT),
+            "--profiles-dir", str(PROJECT), "--target-path", str(target), "--log-path", str(target),
+        ],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((target / "manifest.json").read_bytes())
+    return found
+
+
+@pytest.fixture(scope="session")
+def models(manifest: dict[str, Any]) -> dict[str, Node]:
+    """Name -> node of each model."""
+    return {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+
+
+def _layer(node: Mapping[str, Any]) -> str:
+    return "intermediate" if "intermediate" in node["fqn"] else str(node["fqn"][1])
+
+
+def _published(models: dict[str, Node]) -> Iterator[Node]:
+    return (node for node in models.values() if _layer(node) == "marts")
+
+
+def _parents(node: Mapping[str, Any], kind: str) -> list[str]:
+    return [parent for parent in node["depends_on"]["nodes"] if parent.startswith(f"{kind}.")]
+
+
+def test_every_model_seed_source_and_column_is_described(manifest: dict[str, Any]) -> None:
+    described = [n for n in manifest["nodes"].values() if n["resource_type"] in ("model", "seed")]
+    bare = [
+        f"{node['name']}.{column}"
+        for node in (*described, *manifest["sources"].values())
+        for column, text in [
+            ("", node["description"]),
+            *((c["name"], c["description"]) for c in node["columns"].values()),
+        ]
+        if not text.strip()
+    ]
+    assert bare == []
+
+
+def test_every_model_says_its_grain_first_and_who_owns_it(models: dict[str, Node]) -> None:
+    assert [name for name, node in models.items() if not re.match(r"One row per \w+", node["description"])] == []
+    assert [name for name, node in models.items() if not (node["config"]["meta"].get("owner") and node["group"])] == []
+
+
+def test_every_model_has_its_yml_beside_it(models: dict[str, Node]) -> None:
+    assert [
+        name
+        for name, node in models.items()
+        if node["patch_path"] != f"sluice://{node['original_file_path'].removesuffix('.sql')}.yml"
+    ] == []
+
+
+def test_every_mart_is_public_with_a_contract_a_key_and_its_way_to_readers(models: dict[str, Node]) -> None:
+    for node in _published(models):
+        keys = [one for one in node["constraints"] if one["type"] == "primary_key"]
+        keys += [one for c in node["columns"].values() for one in c["constraints"] if one["type"] == "primary_key"]
+        assert len(keys) == 1, node["name"]
+        assert node["contract"]["enforced"], node["name"]
+        assert node["access"] == "public", node["name"]
+        assert all(column["data_type"] for column in node["columns"].values()), node["name"]
+        assert node["schema"] == "marts"
+        publish = node["config"]["meta"]["publish"]
+        assert publish in ({"mode": "whole"}, {"mode": "upsert"}, {"replace_by": ["service", "source_month"]})
+        assert publish == {"mode": "whole"} or "_landing_id" in node["columns"], node["name"]
+
+
+def test_only_marts_are_published_and_nothing_else_is_public(models: dict[str, Node]) -> None:
+    others = [node for node in models.values() if _layer(node) != "marts"]
+    assert [node["name"] for node in others if "publish" in node["config"]["meta"]] == []
+    assert [node["name"] for node in others if node["access"] == "public" or node["schema"] != "staging"] == []
+
+
+def test_every_model_is_tagged_for_its_sources_and_its_step(models: dict[str, Node]) -> None:
+    sources = {"tlc", "openweather"}
+    for name, node in models.items():
+        step = "staging" if _layer(node) == "staging" else "marts"
+        assert step in node["tags"], name
+        assert sources & set(node["tags"]), name
+        if node["fqn"][2] == "shared":
+            assert sources <= set(node["tags"]), name
+            assert node["config"]["meta"]["cosmos"] == {"operator_kwargs": {"pool": "shared_models"}}, name
+
+
+def test_every_model_has_a_tested_primary_key(manifest: dict[str, Any], models: dict[str, Node]) -> None:
+    tested: dict[str, set[str]] = {}
+    for test in manifest["nodes"].values():
+        if test["resource_type"] == "test" and test.get("test_metadata"):
+            tested.setdefault(test["attached_node"] or "", set()).add(
+                f"{test['test_metadata']['name']}:{test['column_name']}"
+            )
+    for name, node in models.items():
+        tests = tested.get(node["unique_id"], set())
+        unique = {one.removeprefix("unique:") for one in tests if one.startswith("unique:")}
+        filled = {one.removeprefix("not_null:") for one in tests if one.startswith("not_null:")}
+        assert unique & filled or "unique_combination:None" in tests, name
+
+
+def test_every_key_of_a_dimension_is_tested_against_it(manifest: dict[str, Any], models: dict[str, Node]) -> None:
+    related = {
+        (test["attached_node"].split(".")[-1], test["column_name"])
+        for test in manifest["nodes"].values()
+        if test["resource_type"] == "test" and (test.get("test_metadata") or {}).get("name") == "relationships"
+    }
+    keys = {
+        (name, column)
+        for name, node in models.items()
+        if name.startswith("fact_") or name == "taxi_daily"
+        for column in node["columns"]
+        if column.endswith("_key") and column != "trip_key"
+    }
+    assert keys | {("fact_weather_observation", "city_id")} == related
+
+
+def test_every_model_that_computes_has_a_unit_test(manifest: dict[str, Any], models: dict[str, Node]) -> None:
+    tested = {unit["model"] for unit in manifest["unit_tests"].values()}
+    assert set(models) - tested == {"stg_tlc__zones"}  # it renames, and no more
+
+
+def test_tests_of_what_grows_look_at_the_run_alone(manifest: dict[str, Any], models: dict[str, Node]) -> None:
+    growing = {
+        node["unique_id"]
+        for name, node in models.items()
+        if {"_row", "service", "last_observed_at"} & set(node["columns"])
+        and name not in ("stg_tlc__zones", "stg_tlc__trip_files")
+    }
+    assert [
+        test["name"]
+        for test in manifest["nodes"].values()
+        if test["resource_type"] == "test"
+        and test.get("attached_node") in growing
+        and test["config"]["where"] != "__run__"
+    ] == []
+
+
+def test_models_are_named_and_placed_by_their_layer(models: dict[str, Node]) -> None:
+    prefixes = {
+        "staging": r"stg_[a-z]+__[a-z_]+",
+        "intermediate": r"int_[a-z_]+",
+        "marts": r"(dim_|fact_|taxi_)[a-z_]+",
+    }
+    for name, node in models.items():
+        layer = _layer(node)
+        assert re.fullmatch(prefixes[layer], name), name
+        if layer == "staging":
+            assert name.startswith(f"stg_{node['fqn'][2]}__"), name
+
+
+def test_columns_are_named_for_what_they_are(models: dict[str, Node]) -> None:
+    for node in _published(models):
+        for name, column in node["columns"].items():
+            kind = column["data_type"]
+            assert (kind == "boolean") == bool(re.match(r"(is|has)_", name)), f"{node['name']}.{name}"
+            assert not kind.startswith("timestamp") or re.search(r"_at(_local)?$", name), f"{node['name']}.{name}"
+            assert kind != "date" or re.search(r"(_date|_day|_month)$", name), f"{node['name']}.{name}"
+
+
+def test_staging_reads_one_source_and_nothing_else_reads_any(models: dict[str, Node]) -> None:
+    for name, node in models.items():
+        sources, others = _parents(node, "source"), _parents(node, "model") + _parents(node, "seed")
+        if _layer(node) == "staging":
+            assert (len(sources), others) == (1, []), name
+        else:
+            assert sources == [], name
+            assert others, name
+
+
+def test_every_source_and_model_is_used_and_no_source_twice(manifest: dict[str, Any]) -> None:
+    children = manifest["child_map"]
+    readers = {
+        unique_id: [child for child in found if child.split(".")[0] in ("model", "exposure")]
+        for unique_id, found in children.items()
+    }
+    assert [unique_id for unique_id in manifest["sources"] if len(readers[unique_id]) != 1] == []
+    assert [
+        unique_id
+        for unique_id in manifest["nodes"]
+        if unique_id.split(".")[0] in ("model", "seed") and not readers[unique_id]
+    ] == []
+
+
+def test_exposures_show_public_models_and_have_owners(manifest: dict[str, Any], models: dict[str, Node]) -> None:
+    shown = {name for exposure in manifest["exposures"].values() for name in _parents(exposure, "model")}
+    assert {name.split(".")[-1] for name in shown} == {node["name"] for node in _published(models)}
+    assert all(exposure["owner"]["email"] for exposure in manifest["exposures"].values())
+
+
+def test_models_refer_to_relations_through_dbt_alone(models: dict[str, Node]) -> None:
+    hard_coded = re.compile(r"(?i)\b(from|join)\s+(raw|staging|marts|analytics|ops)\.")
+    forbidden = re.compile(r"(?i)::jsonb|distinct\s+on|generate_series|\bvalues\s*\(")
+    for name, node in models.items():
+        assert not hard_coded.search(node["raw_code"]), name
+        assert not forbidden.search(node["raw_code"]), f"{name}: Redshift has no such thing"
+
+
+def test_a_test_of_two_models_runs_with_the_later_one(manifest: dict[str, Any], models: dict[str, Node]) -> None:
+    def ancestors(unique_id: str) -> set[str]:
+        parents = set(manifest["parent_map"].get(unique_id, ()))
+        return parents.union(*(ancestors(parent) for parent in parents))
+
+    for test in manifest["nodes"].values():
+        if test["resource_type"] == "test":
+            tested = set(_parents(test, "model"))
+            # one of them is built after all the others, and so the test is run by its task
+            assert any(tested <= ancestors(one) | {one} for one in tested) or not tested, test["name"]
+
+
+def test_sql_is_clean(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sqlfluff", "lint", "dbt_project", "--disable-progress-bar"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
