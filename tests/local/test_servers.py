@@ -1,12 +1,14 @@
 """The embedded PostgreSQL and S3 servers."""
 
-import os
+import http.client
+import subprocess
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import boto3
+import psutil
 import psycopg2
 import pytest
 from botocore import UNSIGNED
@@ -27,12 +29,13 @@ def test_each_role_logs_in_with_its_own_password_only(warehouse: Warehouse) -> N
         psycopg2.connect(warehouse.server.dsn(warehouse.dbname, "analyst", "wrong"))
 
 
-def test_the_warehouse_belongs_to_its_owner_and_is_closed_to_other_roles(
-    postgres: postgresql.Server, warehouse: Warehouse
-) -> None:
-    postgresql.create_database(postgres, "elsewhere", owner="stranger", password="p")
+def test_a_database_is_closed_to_the_owner_of_another(postgres: postgresql.Server) -> None:
+    for name in ("mine", "yours"):
+        postgresql.create_database(postgres, name, owner=f"{name}_owner", password=name)
+    with closing(psycopg2.connect(postgres.dsn("mine", "mine_owner", "mine"))) as connection:
+        assert connection.info.dbname == "mine"
     with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
-        psycopg2.connect(postgres.dsn(warehouse.dbname, "stranger", "p"))
+        psycopg2.connect(postgres.dsn("mine", "yours_owner", "yours"))
 
 
 def test_an_object_comes_back_as_it_was_put(s3: S3) -> None:
@@ -52,6 +55,22 @@ def test_s3_refuses_a_wrong_secret_and_no_credentials_at_all(s3: S3) -> None:
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(f"{s3.endpoint_url}/{s3.bucket}/secret.txt")  # noqa: S310 - loopback
+
+
+def test_no_port_of_the_s3_server_gives_an_object_without_a_signature(s3: S3, stack_directory: Path) -> None:
+    s3.client.put_object(Bucket=s3.bucket, Key="secret.txt", Body=b"secret")
+    (server,) = [one for one in psutil.process_iter() if f"-dir={stack_directory / 's3'}" in _cmdline(one)]
+    listening = {one.laddr.port for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    assert len(listening) > 4
+    for port in listening:
+        for path in (f"/buckets/{s3.bucket}/secret.txt", f"/{s3.bucket}/secret.txt"):
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                try:
+                    connection.request("GET", path)
+                    answer = connection.getresponse()
+                    assert (port, answer.status, answer.read()) != (port, 200, b"secret")
+                except (http.client.HTTPException, OSError):
+                    continue  # gRPC, or closed to HTTP
 
 
 def test_a_server_without_credentials_is_not_even_started() -> None:
@@ -93,7 +112,20 @@ def test_a_lock_of_a_killed_server_whose_pid_somebody_else_has_does_not_keep_it_
         pass
     data = postgresql.data_directory(home / "postgres")
     lock = data / "postmaster.pid"
-    # our own pid: alive, and as an ordinary user also one that PostgreSQL takes for its own
-    lock.write_text(f"{os.getpid()}\n{data}\n1\n5432\n\n127.0.0.1\n1 1\nready\n")
-    with stack.postgres(home, password="p", settings=settings) as server:
-        assert server.is_ready()
+    # a pid of the server's own user: the only kind that PostgreSQL minds
+    user = postgresql.install(home / "postgres", password="p").user
+    stranger = subprocess.Popen(["sleep", "600"], user=user, cwd="/")
+    try:
+        lock.write_text(f"{stranger.pid}\n{data}\n1\n5432\n\n127.0.0.1\n1 1\nready\n")
+        with stack.postgres(home, password="p", settings=settings) as server:
+            assert server.is_ready()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def _cmdline(one: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return one.cmdline()
+    return []
