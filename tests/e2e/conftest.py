@@ -124,17 +124,10 @@ def stack(real_data: Path | None) -> Iterator[Stack]:
     """The whole product, started by `./sluice up --no-run`."""
     folder = Path(tempfile.mkdtemp(prefix="sluice e2e "))  # a path with spaces, on purpose
     folder.chmod(0o755)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
+    left_behind = shutil.ignore_patterns(
+        ".git", ".venv", ".sluice", ".*_cache", "__pycache__", "*.egg-info", ".hypothesis"
     )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (PROJECT / name).is_file():
-            (folder / "project" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / name, folder / "project" / name)
+    shutil.copytree(PROJECT, folder / "project", ignore=left_behind)
     (folder / "project" / ".venv").symlink_to(Path(sys.prefix))
     made = Stack(folder / "project", folder / "home")
     data = ("--data", str(real_data)) if real_data else ()
@@ -145,3 +138,11 @@ def stack(real_data: Path | None) -> Iterator[Stack]:
     finally:
         made.sluice("down", "--purge")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def first_up(stack: Stack, real_data: Path | None) -> subprocess.CompletedProcess[str]:
+    """What `./sluice up` printed when it ran every source for the first time."""
+    up = stack.sluice("up", *(("--data", str(real_data)) if real_data else ()))
+    assert up.returncode == 0, up.stdout + up.stderr
+    return up

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -30,14 +31,16 @@ def needs(real_data: Path | None) -> Path:
     return real_data
 
 
-def test_up_publishes_every_source_and_its_table_is_true(stack: Stack) -> None:
-    up = stack.sluice("up")
-    assert up.returncode == 0, up.stdout + up.stderr
+def test_up_publishes_every_source_and_its_table_is_true(
+    stack: Stack, first_up: subprocess.CompletedProcess[str]
+) -> None:
     for source in ("openweather", "tlc"):
-        found = re.search(rf"^\W*{source}\W+(\d[\d,]*)\W+(\d[\d,]*)\W", up.stdout, re.MULTILINE)
-        assert found, up.stdout
+        found = re.search(rf"^\W*{source}\W+(\d[\d,]*)\W+(\d[\d,]*)\W", first_up.stdout, re.MULTILINE)
+        assert found, first_up.stdout
         told = tuple(int(number.replace(",", "")) for number in found.groups())
-        booked = f"from ops.landing where source = '{source}' and published_at is not null"
+        of_source = f"from ops.landing where source = '{source}'"
+        # other tests may have run it since; the launcher's run ids are in the order of time
+        booked = f"{of_source} and published_at is not null and dag_run_id = (select min(dag_run_id) {of_source})"
         assert [told] == stack.rows(f"select sum(records), sum(loaded_rows) {booked}")
     for table in ("fact_taxi_trip", "fact_weather_observation"):
         asked = stack.sluice("psql", "--", "-At", "-c", f"select count(*) > 0 from analytics.{table}")

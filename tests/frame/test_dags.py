@@ -1,7 +1,9 @@
 """Astro's integrity test over the DAGs, in an empty environment, and what every DAG must say of itself."""
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ json.dump({
             "doc_md": dag.doc_md,
             "catchup": dag.catchup,
             "retries": {task.task_id: task.retries for task in dag.tasks},
+            "edges": sorted(f"{task.task_id} -> {after}" for task in dag.tasks for after in task.downstream_task_ids),
         }
         for dag_id, dag in bag.dags.items()
     },
@@ -85,6 +88,49 @@ def test_every_source_has_its_dag_and_no_file_an_import_error(parsed: dict[str, 
     assert parsed["import_errors"] == {}
     folders = {path.parent.name for path in (PROJECT / "include" / "sources").glob("*/source.yml")}
     assert folders <= set(parsed["dags"])
+
+
+def test_every_graph_is_as_it_was_drawn(parsed: dict[str, Any]) -> None:
+    """A change to a graph is seen in review; SLUICE_REDRAW=1 takes it over."""
+    for name, dag in parsed["dags"].items():
+        drawing = Path(__file__).with_name("graphs") / f"{name}.txt"
+        drawn = "\n".join(dag["edges"]) + "\n"
+        if os.environ.get("SLUICE_REDRAW"):
+            drawing.parent.mkdir(exist_ok=True)
+            drawing.write_text(drawn)
+        assert drawn == drawing.read_text(), f"{drawing}: redraw it with SLUICE_REDRAW=1, and commit it"
+
+
+BROKEN = {
+    "wrong_key": ("source.yml", "shedule: daily\n", "wrong_key/source.yml: shedule: no such key; allowed here are"),
+    "no_yaml": ("source.yml", "a: [\n", "no_yaml/source.yml: not valid YAML"),
+    "no_gates": ("gates.yml", "landing: {}\n", "no_gates/gates.yml"),
+}
+
+
+def test_broken_folders_are_an_import_error_and_take_no_dag_with_them(
+    airflow_env: dict[str, str], tmp_path: Path
+) -> None:
+    """Each fault is told; the other sources' DAGs are there."""
+    for name in ("dags", "include"):
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    sources = tmp_path / "include" / "sources"
+    for name, (file, content, _) in BROKEN.items():
+        shutil.copytree(sources / "tlc", sources / name)
+        (sources / name / file).write_text(content)
+    env = airflow_env | {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+        "PYTHONPATH": str(tmp_path),
+        "SLUICE_DBT_PROJECT_DIR": str(PROJECT / "dbt_project"),
+    }
+    done = call(["python", "-c", DESCRIBE, tmp_path / "dags.json"], cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stdout
+    found = json.loads((tmp_path / "dags.json").read_text())
+    assert set(found["dags"]) == {"openweather", "tlc"}
+    ((where, error),) = found["import_errors"].items()
+    assert where.endswith("source_faults.py")
+    for _, _, said in BROKEN.values():
+        assert said in error
 
 
 def test_every_dag_has_tags_an_owner_a_description_and_documentation(parsed: dict[str, Any]) -> None:
