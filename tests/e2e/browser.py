@@ -1,7 +1,8 @@
-"""Airflow's pages in headless Chromium, as a user sees them; `python -m tests.e2e.browser` takes the README's picture anew.
+"""The product's pages in headless Chromium, as a user sees them.
 
-The picture is of the newest run of `tlc` that published, on the running stack of SLUICE_HOME (start it with `./sluice up`).
-Airflow keeps how a graph is shown in the browser's local storage, under the keys that `show_run` sets.
+`python -m tests.e2e.browser` takes the README's picture anew: the graph of the newest run of `tlc` that published, on
+the running stack of SLUICE_HOME (start it with `./sluice up`). How a graph is shown, Airflow keeps in the browser's
+local storage, under the keys that `show_run` sets.
 """
 
 import os
@@ -32,14 +33,15 @@ def chromium() -> str | None:
 
 @contextmanager
 def browser_page(width: int = 1600, height: int = 900) -> Iterator[Page]:
-    """An empty page of a new Chromium that talks to loopback alone and remembers nothing."""
-    quiet = ("--disable-background-networking", "--no-first-run", "--disable-sync")
+    """An empty page of a new Chromium that remembers nothing and for which there is no host but loopback."""
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    quiet = (offline, "--disable-background-networking", "--no-first-run", "--disable-sync")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage", *quiet]
         )
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        page.context.set_default_timeout(PATIENCE_SECONDS * 1000)
         expect.set_options(timeout=PATIENCE_SECONDS * 1000)
         yield page
         browser.close()
@@ -62,7 +64,7 @@ def show_run(page: Page, url: str, dag: str, run_id: str, *, opened: Sequence[st
         f"{dag}/open-groups": list(opened),
     }
     page.evaluate(
-        "settings => Object.entries(settings).forEach(([key, value]) => localStorage.setItem(key, JSON.stringify(value)))",
+        "settings => { for (const key in settings) localStorage.setItem(key, JSON.stringify(settings[key])) }",
         settings,
     )
     page.goto(f"{url}/dags/{dag}/runs/{run_id}")
