@@ -116,8 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"full_month: {fault}", file=sys.stderr)
         return 1
     finally:
-        subprocess.run([str(PROJECT / "sluice"), "down", "--purge"], env=env, check=False, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder, ignore_errors=True)
+        if _sluice(env, "down", "--purge", check=False) == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            _say(f"full_month: the stack was not stopped; stop it with SLUICE_HOME={folder} ./sluice down --purge")
     print(_report(runs, given.rows))
     faults = [f"{run.name}: {fault}" for run in runs for fault in run.faults]
     print("\n".join(["", *(f"FAULT: {fault}" for fault in faults)] if faults else ["", "All within the limit."]))
