@@ -181,6 +181,51 @@ def test_a_reader_never_sees_a_half_published_run(warehouse: Warehouse, book: Bo
     assert len(seen_pairs) > 1
 
 
+def test_a_month_published_again_reads_no_other_month(warehouse: Warehouse, book: Book) -> None:
+    months, rows = range(48), 500
+    first = [book(partition=f"p{month}") for month in months]
+    run(
+        warehouse,
+        "alter table marts.fact_sale add column service text not null default 'yellow'; "
+        "create index on marts.fact_sale (_landing_id); create index on marts.fact_sale (service, month);"
+        + ";".join(
+            f"insert into marts.fact_sale select {month * rows} + i, 'm{month}', 1, {landing} "
+            f"from generate_series(1, {rows}) as i"
+            for month, landing in zip(months, first, strict=True)
+        ),
+    )
+    fact = Mart("fact_sale", ("sale_key",), replace_by=("service", "month"))
+
+    def publish_fact(*landing_ids: int) -> list[tuple[int, int]]:
+        done = publish(
+            warehouse.dsn("sluice_publisher"), [fact], source="shop", dag_run_id="test", landing_ids=landing_ids
+        )
+        return [(one.rows_deleted, one.rows_inserted) for one in done]
+
+    publish_fact(*first)
+    run(warehouse, "analyze", "sluice_publisher")
+    again = book(partition="p7")
+    run(warehouse, f"update marts.fact_sale set _landing_id = {again} where month = 'm7'; analyze marts.fact_sale")
+    before = rows_read(warehouse)
+    assert publish_fact(again) == [(rows, rows)]
+    after = rows_read(warehouse)
+    whole, by_index = (now - then for now, then in zip(after, before, strict=True))
+    assert whole == 0
+    # the month of the mart to find its slice and to copy it, and the month of analytics to delete it
+    assert 0 < by_index <= 5 * rows
+
+
+def rows_read(warehouse: Warehouse) -> tuple[int, int]:
+    """Rows of fact_sale that were read by scans of the whole table, and by index, in marts and analytics together."""
+    ((whole, by_index),) = run(
+        warehouse,
+        "select pg_stat_force_next_flush(); select sum(seq_tup_read)::int, sum(idx_tup_fetch)::int "
+        "from pg_stat_user_tables where relname = 'fact_sale'",
+        warehouse.server.superuser,
+    )
+    return whole, by_index
+
+
 def node(name: str, meta: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: ANN401
     return {
         "resource_type": "model", "name": name, "tags": ["shop"], "config": {"meta": meta}, "constraints": [],
