@@ -117,6 +117,13 @@ def test_a_trip_lost_on_the_way_to_the_fact_fails_its_tests(taxi: Project) -> No
     }
 
 
+def cities(project: Project) -> Sequence[tuple[Any, ...]]:
+    """City, time of its newest observation, landing."""
+    return project.rows(
+        "select city_id, extract(epoch from last_observed_at)::bigint, _landing_id from marts.dim_city order by 1"
+    )
+
+
 def test_late_and_repeated_hours_leave_one_row_for_each_observation(project: Project) -> None:
     nine, ten = 1_704_103_200, 1_704_106_800
     second = project.load_payloads("2024-01-01T10", [payload(1, ten, 281.0), payload(2, ten)])
@@ -124,6 +131,7 @@ def test_late_and_repeated_hours_leave_one_row_for_each_observation(project: Pro
     # nine o'clock comes late; the city's newest observation stays the one of ten o'clock
     late = project.load_payloads("2024-01-01T09", [payload(1, nine, 280.0)])
     project.build([late], WEATHER)
+    assert cities(project) == [(1, ten, second), (2, ten, second)]
     # and ten o'clock is corrected by a later answer
     again = project.load_payloads("2024-01-01T10", [payload(1, ten, 282.0)])
     project.build([again], WEATHER)
@@ -131,6 +139,4 @@ def test_late_and_repeated_hours_leave_one_row_for_each_observation(project: Pro
         "select city_id, extract(epoch from observed_at)::bigint, temperature_celsius, _landing_id "
         "from marts.fact_weather_observation order by 1, 2"
     ) == [(1, nine, Decimal("6.850"), late), (1, ten, Decimal("8.850"), again), (2, ten, Decimal("7.170"), second)]
-    assert project.rows(
-        "select city_id, extract(epoch from last_observed_at)::bigint, _landing_id from marts.dim_city order by 1"
-    ) == [(1, ten, again), (2, ten, second)]
+    assert cities(project) == [(1, ten, again), (2, ten, second)]
