@@ -23,7 +23,7 @@ import psutil
 
 EVERY_SECONDS = 0.2
 _SHARES_EVERY_SECONDS = 1.0
-"""PSS and USS cost the kernel a walk through the whole process, RSS a look at a number"""
+"""PSS and USS cost the kernel a walk through the whole process, RSS a look at a number; who slept is as it was"""
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Seen:
     _cpu_before: float = 0.0
     _pss_now: int = 0
     _looked_at: float = 0.0
+    _looked_at_cpu: float = -1.0
 
 
 @dataclass
@@ -67,6 +68,8 @@ class Watched:
 
     processes: dict[tuple[int, float], Seen] = field(default_factory=dict)
     together: int | None = None
+    _roots: dict[str, int] = field(default_factory=dict, repr=False)
+    _root_of: dict[int, str | None] = field(default_factory=dict, repr=False)
 
 
 @contextmanager
@@ -104,11 +107,12 @@ def watch(
 def _sample(watched: Watched, roots: Mapping[str, int], skip: Collection[int], *, is_first: bool = False) -> None:
     now = time.time()
     shares: list[int] = []
-    for process, root in _descendants(roots):
-        if process.pid in skip:
+    for pid, root in _descendants(watched, roots).items():
+        if pid in skip:
             continue
         with suppress(psutil.Error, OSError):  # it ended meanwhile
-            key = (process.pid, process.create_time())
+            process = psutil.Process(pid)
+            key = (pid, process.create_time())
             with process.oneshot():
                 size, times = process.memory_info().rss, process.cpu_times()
             cpu = times.user + times.system
@@ -119,8 +123,10 @@ def _sample(watched: Watched, roots: Mapping[str, int], skip: Collection[int], *
             seen = watched.processes[key]
             seen.title = " ".join(process.cmdline()) or seen.title
             seen.last, seen.cpu_seconds = now, cpu - seen._cpu_before
-            if now - seen._looked_at >= _SHARES_EVERY_SECONDS or size > 1.1 * seen.rss:
-                _look_at_shares(process, seen, now)
+            is_due = now - seen._looked_at >= _SHARES_EVERY_SECONDS and seen._looked_at_cpu != cpu
+            if is_due or size > 1.1 * seen.rss:
+                seen._looked_at, seen._looked_at_cpu = now, cpu
+                _look_at_shares(process, seen)
             if size > seen.rss:
                 seen.rss, seen.rss_at = size, now
             shares.append(seen._pss_now)
@@ -128,8 +134,7 @@ def _sample(watched: Watched, roots: Mapping[str, int], skip: Collection[int], *
         watched.together = max(watched.together or 0, sum(shares))
 
 
-def _look_at_shares(process: psutil.Process, seen: Seen, now: float) -> None:
-    seen._looked_at = now
+def _look_at_shares(process: psutil.Process, seen: Seen) -> None:
     with suppress(psutil.AccessDenied):
         full = process.memory_full_info()
         seen.uss = max(seen.uss or 0, full.uss)
@@ -138,22 +143,24 @@ def _look_at_shares(process: psutil.Process, seen: Seen, now: float) -> None:
             seen._pss_now = pss
 
 
-def _descendants(roots: Mapping[str, int]) -> Iterator[tuple[psutil.Process, str]]:
-    """The roots and everything below, and what has lost its parent but not its session, each with its root's name."""
-    known = {pid: name for name, pid in roots.items()}
-    processes = {process.pid: process for process in psutil.process_iter()}
-    parents: dict[int, int] = {}
-    for pid, process in processes.items():
-        with suppress(psutil.Error):
-            parents[pid] = process.ppid()
-    for pid, process in processes.items():
-        name, above = None, pid
-        seen_above = set()
-        while name is None and above in parents and above not in seen_above:
-            seen_above.add(above)
-            name, above = known.get(above), parents[above]
-        if name is None:
-            with suppress(OSError):
-                name = known.get(os.getsid(pid))
-        if name is not None:
-            yield process, name
+def _descendants(watched: Watched, roots: Mapping[str, int]) -> dict[int, str]:
+    """The roots, what descends from them, and what has lost its parent but not its session: pid -> root's name.
+
+    Whose a pid is, is found out once: where many processes run, asking them all each time would cost more than what is
+    measured.
+    """
+    if roots != watched._roots:
+        watched._roots, watched._root_of = dict(roots), {}
+    names = {pid: name for name, pid in roots.items()}
+    there = psutil.pids()
+    known = watched._root_of = {pid: watched._root_of[pid] for pid in there if pid in watched._root_of}
+
+    def root_of(pid: int) -> str | None:
+        if pid not in known:
+            known[pid] = names.get(pid)
+            with suppress(psutil.Error, OSError):
+                if known[pid] is None and pid > 1:
+                    known[pid] = root_of(psutil.Process(pid).ppid()) or names.get(os.getsid(pid))
+        return known[pid]
+
+    return {pid: name for pid in there if (name := root_of(pid)) is not None}
