@@ -78,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, does: str, call: Callable[[argparse.Namespace], int], **how: Any) -> argparse.ArgumentParser:
+    def command(
+        name: str,
+        does: str,
+        call: Callable[[argparse.Namespace], int],
+        **how: Any,  # noqa: ANN401 - as argparse has it
+    ) -> argparse.ArgumentParser:
         added = commands_of.add_parser(name, help=does, description=does, allow_abbrev=False, **how)
         added.set_defaults(command=call)
         return added
