@@ -73,6 +73,7 @@ class Measured:
 
     Attributes:
         name: What it is compared as.
+        what: What was run.
         tasks: Its task instances.
         wall_seconds: From the start of the DAG run to its end.
         watched: Every process of the stack meanwhile.
@@ -82,6 +83,7 @@ class Measured:
     """
 
     name: str
+    what: str
     tasks: list[Task]
     wall_seconds: float
     watched: Watched
@@ -101,17 +103,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass
     env = os.environ | {"SLUICE_HOME": str(folder), "SANDBOX_YELLOW_ROWS": str(given.rows)}
+    runs: list[Measured] = []
     try:
         _sluice(env, "up", "--no-run")
         home = open_home(folder)
         for month in months:
             _say(f"the sandbox made {month:%Y-%m} in {_make_month(home, month):.0f} s")
         _await(lambda: services.is_warm(home), what="the fork server of warm workers", limit_seconds=120)
-        runs = [
-            _measure(env, home, "first run", months[0]),
-            _measure(env, home, "again, from the landing", months[0], "--from-landing"),
-            _measure(env, home, "another month", months[1]),
-        ]
+        for name, month, flags in (
+            ("first", months[0], ()),
+            ("again", months[0], ("--from-landing",)),
+            ("next", months[1], ()),
+        ):
+            runs.append(_measure(env, home, name, month, *flags))
+            _say(_report(runs, given.rows))  # the next one takes minutes, too
     except (LocalError, OSError) as fault:
         print(f"full_month: {fault}", file=sys.stderr)
         return 1
@@ -200,7 +205,8 @@ def _measure(env: Mapping[str, str], home: Home, name: str, month: date, *flags:
     ]
     begin, end = _moment(run["start_date"]), _moment(run["end_date"])
     measured = Measured(
-        name=f"{name} ({month:%Y-%m})",
+        name=name,
+        what=f"{month:%Y-%m}" + (" from its landing" if flags else ""),
         tasks=tasks,
         wall_seconds=end - begin if begin and end else 0.0,
         watched=watched,
@@ -251,11 +257,13 @@ def _report(runs: Sequence[Measured], rows: int) -> str:
         ]
     )
     header = ["layer", "s", "rows/s", "CPU s", "task RSS", "task PSS", "backend RSS", "backend USS"]
-    header += ["again s", "CPU s", "2nd month s", "CPU s", "again, ratio", "2nd month, ratio"]
+    header += [cell for run in runs[1:] for cell in (f"{run.name}: s", "CPU s")]
+    header += [f"{run.name}/{first.name}" for run in runs[1:]]
     return "\n".join(
         [
             f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}; load {', '.join(f'{run.load:.1f}' for run in runs)}.",
-            f"{rows:,} rows; memory in MB (10^6 bytes), peaks; ratios are of CPU seconds to the first run's.",
+            f"{rows:,} rows: " + ", ".join(f"{run.name} is {run.what}" for run in runs) + ".",
+            "Memory in MB (10^6 bytes), peaks; ratios are of CPU seconds.",
             "",
             table(header, layer_rows),
             "",

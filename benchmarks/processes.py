@@ -121,7 +121,8 @@ def _sample(watched: Watched, roots: Mapping[str, int], skip: Collection[int], *
                 before = cpu if is_first else 0.0
                 watched.processes[key] = Seen(root, "", first=now, last=now, _cpu_before=before)
             seen = watched.processes[key]
-            seen.title = " ".join(process.cmdline()) or seen.title
+            # what sets its own title fills the rest of its command line with nothing
+            seen.title = " ".join(process.cmdline()).strip() or seen.title
             seen.last, seen.cpu_seconds = now, cpu - seen._cpu_before
             is_due = now - seen._looked_at >= _SHARES_EVERY_SECONDS and seen._looked_at_cpu != cpu
             if is_due or size > 1.1 * seen.rss:

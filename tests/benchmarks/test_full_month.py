@@ -25,7 +25,7 @@ def measured(*processes: Seen) -> Measured:
         Task("1" * 36, "publish", "upstream_failed", None, None),
     ]
     watched = Watched({(number, 0.0): process for number, process in enumerate(processes)})
-    return Measured("first run", tasks, 60, watched, {"raw": 3, "analytics": 3}, 1.0)
+    return Measured("first", "2024-01", tasks, 60, watched, {"raw": 3, "analytics": 3}, 1.0)
 
 
 def test_a_table_is_markdown_with_its_numbers_to_the_right() -> None:

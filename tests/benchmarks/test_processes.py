@@ -28,6 +28,12 @@ below = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIP
 print(below.pid, flush=True)
 input()
 """
+SAYS_WHAT_IT_DOES = """
+import setproctitle
+setproctitle.setproctitle("worker -- 1")
+print("ready", flush=True)
+input()
+"""
 WORKS = """
 import time
 def work():
@@ -120,6 +126,15 @@ def test_children_are_watched_and_strangers_are_not() -> None:
             pass
         assert {pid for pid, _ in watched.processes} == {below}
         assert stranger.pid
+
+
+def test_a_title_is_as_the_process_has_set_it() -> None:
+    """Airflow's say which task they run; matched to the letter, so nothing may hang on."""
+    with child(SAYS_WHAT_IT_DOES) as process:
+        assert said(process) == "ready"
+        with watch(lambda: {"worker": process.pid}, every_seconds=60) as watched:
+            pass
+        assert of(watched, process.pid).title == "worker -- 1"
 
 
 def test_processor_time_counts_from_the_beginning_of_the_watch() -> None:
