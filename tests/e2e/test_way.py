@@ -62,7 +62,7 @@ def test_a_real_month_arrives_whole(stack: Stack, real_data: Path | None) -> Non
     for end in ("pickup", "dropoff"):
         joined = f"select count(*) {facts} and {end}_zone_key in (select zone_key from analytics.dim_zone)"
         assert stack.rows(joined) == [(GREEN_ROWS,)]
-    texts = "service_zone = 'N/A' and zone_name in ('NA', 'NV')"
+    texts = "service_zone = 'N/A'"
     zones = stack.rows(
         f"select count(*), count(*) filter (where {texts}) from analytics.dim_zone where zone_key between 1 and 265"
     )
@@ -97,7 +97,7 @@ def test_a_month_is_rebuilt_from_its_landing_with_the_api_down(stack: Stack) -> 
     month = ("run", "tlc", "--date", "2023-06-01")
     first = stack.sluice(*month)
     assert first.returncode == 0, first.stdout + first.stderr
-    before = analytics(stack)
+    before = analytics(stack, but="_loaded_at")
     stack.rows("delete from analytics.fact_taxi_trip where source_month = date '2023-06-01'")
     stack.rows("delete from marts.fact_taxi_trip where source_month = date '2023-06-01'")
     stack.rows(
@@ -106,7 +106,7 @@ def test_a_month_is_rebuilt_from_its_landing_with_the_api_down(stack: Stack) -> 
     stack.break_api(path="/*", kind="down")
     rebuilt = stack.sluice(*month, "--from-landing")
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
-    assert analytics(stack) == before
+    assert analytics(stack, but="_loaded_at") == before
 
 
 def test_a_month_that_is_not_published_skips_the_run_and_says_so(stack: Stack) -> None:
