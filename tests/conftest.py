@@ -4,7 +4,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,7 +105,8 @@ def s3(s3_server: stack.Store) -> Iterator[S3]:
     bucket = f"test-{next(_numbers)}"
     client.create_bucket(Bucket=bucket)
     yield S3(client, bucket, s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            client.delete_object(Bucket=bucket, Key=entry["Key"])
-    client.delete_bucket(Bucket=bucket)
+    with suppress(client.exceptions.NoSuchBucket):  # a test may have taken it away itself
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for entry in page.get("Contents", []):
+                client.delete_object(Bucket=bucket, Key=entry["Key"])
+        client.delete_bucket(Bucket=bucket)
