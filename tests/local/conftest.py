@@ -1,5 +1,6 @@
 """What the tests of the stack share."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -11,9 +12,9 @@ def wait_for() -> Callable[..., None]:
     """Wait for a condition to hold, and fail when it does not in time."""
 
     def wait(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, threading.Event()
         while not holds():
             assert time.monotonic() < deadline, "it did not become true in time"
-            time.sleep(0.02)
+            pause.wait(0.02)
 
     return wait

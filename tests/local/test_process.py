@@ -12,15 +12,15 @@ import pytest
 
 from local import process
 
-SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+WAITING = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 # A parent whose child ignores SIGTERM and, like a task of Airflow's, has a process group of its own.
 STUBBORN = """
-import os, signal, time
+import os, signal
 if os.fork() == 0:
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print(f"child={os.getpid()}", flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 
@@ -38,7 +38,7 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., process.Started]]:
 
 
 def test_a_recorded_process_is_known_again(tmp_path: Path, spawn: Callable[..., process.Started]) -> None:
-    started = spawn(SLEEP)
+    started = spawn(WAITING)
     process.write_record(tmp_path / "it.json", started, key="k")
     assert process.read_record(tmp_path / "it.json") == started
     assert process.is_running(started)
@@ -47,7 +47,7 @@ def test_a_recorded_process_is_known_again(tmp_path: Path, spawn: Callable[..., 
 def test_a_stranger_that_has_got_the_recorded_pid_is_neither_running_nor_stopped(
     spawn: Callable[..., process.Started],
 ) -> None:
-    stranger = spawn(SLEEP)
+    stranger = spawn(WAITING)
     stale = process.Started(stranger.pid, "another boot:4711")
     assert not process.is_running(stale)
     process.stop([stale])
