@@ -13,7 +13,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Asset, Param, TaskGroup, get_current_context, task
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -80,7 +80,8 @@ def build_dag(name: str) -> DAG:
         auto_register=False,
         description=source.description,
         doc_md=_doc_md(source),
-        schedule=source.schedule,
+        # by default a run due a few minutes before a DAG is unpaused would be made up for, beside the one asked for
+        schedule=CronTriggerTimetable(source.schedule, timezone="UTC", run_immediately=timedelta(0)),
         # with a start date Airflow would make up for the last run it missed, at once, even without catchup
         start_date=source.start_date and datetime.combine(source.start_date, time(tzinfo=UTC)),
         catchup=source.catchup,
