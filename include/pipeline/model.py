@@ -1,115 +1,217 @@
 """The typed model of a source folder's `source.yml`.
 
 A key that is not here is an error, and so is a value out of range; `load_source` turns both into one message that names
-file, key, fault and what would be allowed.
+file, key, fault and what would be allowed. Editors know it as `include/sources/source.schema.json`, made by
+`python -m include.pipeline.schema`.
 """
 
 from __future__ import annotations
 
-import re
+import ast
+import types
+import typing
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from croniter import croniter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
+
+from include.pipeline.request import PAGING, Cursor, Name, Request, Strict
+from include.pipeline.request import Path as KeyPath
 
 SOURCES = Path(__file__).resolve().parents[1] / "sources"
 
 FieldType = Literal["bigint", "double", "text", "timestamp", "date", "boolean"]
 Grain = Literal["hour", "day", "month", "all"]
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
-
-
-def _snake_case(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not lower snake case of at most 30 letters, digits and underscores")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_snake_case)]
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+JSON_FORMATS = ("json", "ndjson")
+FILE_FORMATS = ("csv", "parquet", "xlsx")
 
 
 class SourceError(Exception):
     """A source folder is wrong: the message names file, key, fault and what is allowed."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _cron(schedule: str) -> str:
+    if schedule not in PRESETS and not (len(schedule.split()) == 5 and croniter.is_valid(schedule)):
+        raise ValueError(f"{schedule!r} is neither a cron expression of five fields nor one of {', '.join(PRESETS)}")
+    return schedule
 
 
-class Auth(_Strict):
+Cron = Annotated[str, AfterValidator(_cron)]
+Mail = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+Callable_ = Annotated[
+    str, Field(pattern=r"^\w+\.py:\w+$", description="A function of the source's folder: extract.py:pages")
+]
+
+
+class Timetable(Strict):
+    """A schedule that cron cannot say: an Airflow timetable by its path."""
+
+    timetable: str = Field(pattern=r"^\w+(\.\w+)+$")
+    arguments: dict[str, Any] = Field(default={})
+
+
+class Assets(Strict):
+    """The DAG runs when all of these have been updated; `analytics_<source>` is updated by that source's publish."""
+
+    assets: tuple[str, ...] = Field(min_length=1)
+
+
+def _schedule_kind(schedule: object) -> str | None:
+    if isinstance(schedule, str):
+        return "by_cron"
+    given = schedule if isinstance(schedule, dict) else vars(schedule)
+    return next((f"by_{kind}" for kind in ("timetable", "assets") if kind in given), None)
+
+
+Schedule = Annotated[
+    Annotated[Cron, Tag("by_cron")] | Annotated[Timetable, Tag("by_timetable")] | Annotated[Assets, Tag("by_assets")],
+    Discriminator(
+        _schedule_kind,
+        custom_error_type="schedule_kind",
+        custom_error_message="is neither a cron expression nor a mapping of timetable and arguments, or of assets",
+    ),
+]
+
+
+class Auth(Strict):
     """Where the key (the connection's password) goes in a request."""
 
     place: Literal["query", "header"] = Field(alias="in")
     name: str
+    prefix: str = ""
+    """what stands before the key: "Bearer " """
 
 
-class Partition(_Strict):
+class Partition(Strict):
     """What one landing covers, and how many of them a scheduled run stays behind its date."""
 
     grain: Grain
     delay: int = Field(default=0, ge=0)
 
 
-class Param(_Strict):
-    """A list that a run may override, in the DAG's form or with `--param`."""
+class Param(Strict):
+    """A list that a run may override, in the DAG's form or with `--param`, and an Airflow Variable for all runs."""
 
     description: str
     default: tuple[str, ...] = Field(min_length=1)
     choices: tuple[str, ...] | None = None
 
 
-class Request(_Strict):
-    """One GET; `{variable}` is filled from `for_each`, `{partition:%Y-%m}` from the run's partition."""
-
-    path: str = Field(pattern="^/")
-    query: dict[str, str] = {}
-    for_each: dict[str, str] = {}
-    """variable -> the parameter whose values it takes, one request a value"""
-    at_once: int = Field(default=1, ge=1, le=32)
-
-
-class Load(_Strict):
+class Load(Strict):
     """How a landing's rows meet those already in raw."""
 
     mode: Literal["append", "replace", "upsert"]
-    keys: tuple[Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")], ...] = ()
-    """paths into the document: id, user.id"""
+    keys: tuple[KeyPath, ...] = ()
+    """paths into the record (id, user.id), or columns of a file"""
+    absent: Literal["keep", "mark", "delete"] = "keep"
+    """what becomes of an upsert's rows that a landing no longer has; anything but keep needs landings that are whole"""
 
     @model_validator(mode="after")
     def _keys_go_with_upsert(self) -> Load:
         if (self.mode == "upsert") != bool(self.keys):
             raise ValueError("'keys' are needed by mode upsert and allowed with no other")
+        if self.absent != "keep" and self.mode != "upsert":
+            raise ValueError("'absent' is for mode upsert: replace has what the landing has, append keeps all")
         return self
 
 
-class Column(_Strict):
-    """A declared column of a tabular file."""
+class Column(Strict):
+    """A declared column of a file, or top-level member of a JSON record."""
 
     type: FieldType
+    description: str = ""
     optional: bool = False
-    """the file may lack it (upstream added it later); it is null then"""
+    """the file or record may lack it; it is null then"""
+    pii: str | None = None
+    """it holds personal data, of this kind: name, email, address, iban, …"""
 
 
-class Entity(_Strict):
-    """One kind of thing that a source serves: one request shape, one raw table."""
+class Csv(Strict):
+    """How the CSV files differ from RFC 4180 in UTF-8."""
+
+    encoding: str = "utf-8"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    quote: str = Field(default='"', min_length=1, max_length=1)
+
+
+class Freshness(Strict):
+    """Since the newest load: when dbt warns, and when it fails."""
+
+    warn_after_hours: int = Field(ge=1)
+    error_after_hours: int = Field(ge=1)
+
+
+class Deadline(Strict):
+    """Whom to tell when a run has not ended this long after it was queued."""
+
+    minutes: int = Field(ge=1)
+    mail: tuple[Mail, ...] = ()
+
+
+class Notify(Strict):
+    """Whom to tell what by mail. Nobody named: the addresses in SLUICE_ALERT_TO hear of failures and deadlines."""
+
+    failure: tuple[Mail, ...] = ()
+    retry: tuple[Mail, ...] = ()
+    success: tuple[Mail, ...] = ()
+    deadline: Deadline | None = None
+
+
+class Dbt(Strict):
+    """Which dbt models the DAG builds, in dbt's selection syntax."""
+
+    staging: str | None = None
+    """path:models/staging/<source> by default"""
+    marts: str | None = None
+    """path:models/marts,tag:<source> by default"""
+
+
+class Entity(Strict):
+    """One kind of thing that a source serves: one request shape or drop of files, one raw table."""
 
     description: str
-    request: Request
-    format: Literal["json", "parquet", "csv"]
+    request: Request | None = None
+    files: str | None = Field(default=None, pattern=r"^[^/].*")
+    """instead of a request: objects below s3://<bucket>/drop/<source>/ by glob, each loaded once"""
+    extract: Callable_ | None = None
+    """instead of paging: a function that gives the payloads"""
+    transform: Callable_ | None = None
+    """a function between landing and raw: of a record (dict) its records, of a file's rows (pandas) the rows"""
+    format: Literal["json", "ndjson", "csv", "parquet", "xlsx"]
+    csv: Csv = Csv()
+    sheet: str | None = None
+    """xlsx: the sheet's name; the first one by default"""
     load: Load
+    cursor: Cursor | None = None
     partition: Partition | None = None
     """where it differs from the source's"""
-    when: dict[str, str] = {}
+    when: dict[str, str] = Field(default={})
     """parameter -> value: fetched only by runs whose parameter holds the value"""
     lookup: bool = False
     """it accompanies the others: alone it is no reason for a run to go on"""
-    on_status: dict[int, Literal["skip", "record", "fail"]] = {}
+    on_status: dict[int, Literal["skip", "record", "fail"]] = Field(default={})
     """HTTP status -> skip (not published yet), record (the other requests go on) or fail"""
+    unchanged: Literal["skip", "load"] = "skip"
+    """what a landing of the same content as the last published one of its partition does to the run"""
     new_columns: Literal["evolve", "freeze", "discard"] = "evolve"
-    fields: dict[str, Column] = {}
+    """schema contract: members or columns that are not declared are kept, refused or dropped"""
+    fields: dict[str, Column] = Field(default={})
+    freshness: Freshness | None = None
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -119,58 +221,145 @@ class Entity(_Strict):
         return {name: {"type": column} if isinstance(column, str) else column for name, column in fields.items()}
 
     @model_validator(mode="after")
-    def _files_declare_their_columns(self) -> Entity:
-        if (self.format == "json") == bool(self.fields):
-            raise ValueError("'fields' are needed by the formats parquet and csv, and not allowed for json")
-        if self.load.mode == "upsert" and self.format != "json":
-            raise ValueError("load.mode 'upsert' is for format json; files use append or replace")
+    def _keys_go_together(self) -> Entity:
+        for wrong, message in (
+            ((self.request is None) == (self.files is None), "needs either 'request' or 'files'"),
+            (self.is_file and not self.fields, "'fields' are needed by the formats csv, parquet and xlsx"),
+            (not self.fields and self.new_columns != "evolve", "new_columns freeze and discard need 'fields'"),
+            (self.sheet and self.format != "xlsx", "'sheet' is for format xlsx"),
+            (self.csv != Csv() and self.format != "csv", "'csv' is for format csv"),
+            (self.cursor and self.format != "json", "'cursor' is for requests of format json"),
+            (self.cursor and self.load.absent != "keep", "load.absent needs landings that are whole, without 'cursor'"),
+            (self.files and self.load.mode == "replace", "load.mode 'replace' would drop the files before; use append"),
+            (self.files and self.extract, "'extract' is for 'request'"),
+            (
+                self.request and self.format != "json" and (self.request.paging or self.request.for_each),
+                "'paging' and 'for_each' are for format json: a file is one answer",
+            ),
+            (self.is_file and self._records, "'records' are for the formats json and ndjson"),
+            (
+                self.is_file and not set(self.load.keys) <= set(self.columns),
+                f"load.keys are columns of 'fields': {', '.join(self.columns)}",
+            ),
+        ):
+            if wrong:
+                raise ValueError(message)
         return self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its rows are tabular, not documents."""
+        return self.format in FILE_FORMATS
 
     @property
     def columns(self) -> dict[str, str]:
         """Column name as in raw (lower case) -> type."""
         return {name.lower(): column.type for name, column in self.fields.items()}
 
+    @property
+    def pii(self) -> dict[str, str]:
+        """Column or member -> kind of personal data."""
+        return {name: column.pii for name, column in self.fields.items() if column.pii}
 
-class Source(_Strict):
+    @property
+    def has_request(self) -> bool:
+        """Whether raw says beside each record what was asked for: `_request`."""
+        return not self.is_file and self.request is not None and bool(self.request.for_each)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """Keys that lead to the records in a document."""
+        return tuple(self._records.split(".")) if self._records else ()
+
+    @property
+    def _records(self) -> str | None:
+        return self.record_path or (self.request.records if self.request else None)
+
+    record_path: KeyPath | None = Field(default=None, alias="records")
+    """of JSON files: path of the records in a file"""
+
+
+class Source(Strict):
     """A whole `source.yml`; `name` is the folder's."""
 
     name: Name
     description: str
     owner: str
     tags: tuple[str, ...] = ()
-    schedule: str
+    schedule: Schedule | None
+    """cron or preset (UTC), {timetable, arguments}, {assets}, or null: by hand alone"""
     catchup: bool = False
     """make up for the runs since start_date, one by one"""
     start_date: date | None = None
     connection: str
-    check: str = Field(pattern="^/")
+    """id of the Airflow connection of the API"""
+    check: str | None = Field(default=None, pattern="^/")
     """path that any answer below HTTP 500 proves the API up"""
     check_timeout_seconds: int = Field(default=600, ge=1)
     """how long a run waits for the API to come up"""
     auth: Auth | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    """where links and redirects may lead besides the connection's own host: host or host:port"""
     calls_per_minute: int | None = Field(default=None, ge=1)
     """rate budget; a connection's extra `calls_per_minute` goes first, since limits belong to the key"""
     timeout_seconds: float = Field(default=60, gt=0)
+    """most seconds to connect, and of silence while reading"""
+    tries: int = Field(default=5, ge=1)
+    """how often one request is tried, with exponential back-off, before its task fails"""
+    longest_wait_seconds: float = Field(default=60, gt=0)
+    """most seconds a request waits because the API asks for it (Retry-After, x-rate-limit-reset)"""
+    max_megabytes: int = Field(default=4096, ge=1)
+    """a longer body is refused"""
     retries: int = Field(default=2, ge=2)
+    """how often a failed task is run again"""
     retry_delay_seconds: int = Field(default=60, ge=0)
+    retry_exponentially: bool = False
+    """each retry waits twice as long as the one before, at most an hour"""
+    task_timeout_minutes: int | None = Field(default=None, ge=1)
+    """a task that runs longer is stopped, and retried"""
     partition: Partition
-    params: dict[Name, Param] = {}
+    params: dict[Name, Param] = Field(default={})
     entities: dict[Name, Entity] = Field(min_length=1)
+    dbt: Dbt = Dbt()
+    notify: Notify = Notify()
 
     @model_validator(mode="after")
-    def _catchup_has_a_start(self) -> Source:
-        if self.catchup != (self.start_date is not None):
-            raise ValueError("'start_date' is needed by catchup: true and means nothing without it")
+    def _keys_go_together(self) -> Source:
+        for wrong, message in (
+            (
+                self.catchup != (self.start_date is not None),
+                "'start_date' is needed by catchup: true and means nothing without it",
+            ),
+            (
+                self.catchup and not isinstance(self.schedule, (str, Timetable)),
+                "catchup: true needs a schedule by the clock",
+            ),
+            (
+                self.check is None and any(entity.request for entity in self.entities.values()),
+                "check: is missing; it is needed where an entity has a 'request'",
+            ),
+        ):
+            if wrong:
+                raise ValueError(message)
         return self
 
     @model_validator(mode="after")
-    def _parameters_exist(self) -> Source:
+    def _uses_exist(self) -> Source:
         for name, entity in self.entities.items():
-            for use in (*entity.when, *entity.request.for_each.values()):
+            request = entity.request or Request(path="/")
+            for use in (*entity.when, *request.params.values()):
                 if use not in self.params:
                     known = ", ".join(self.params) or "none"
                     raise ValueError(f"entities.{name} uses the parameter {use!r}; params has {known}")
+            for parent in request.parents.values():
+                before = list(self.entities)[: list(self.entities).index(name)]
+                if parent.entity not in before:
+                    raise ValueError(
+                        f"entities.{name} uses the entity {parent.entity!r}, which must stand before it; "
+                        f"before it stand {', '.join(before) or 'none'}"
+                    )
+                if self.entities[parent.entity].is_file:
+                    raise ValueError(f"entities.{name} uses the entity {parent.entity!r}, whose format is not JSON")
         return self
 
     def table(self, entity: str) -> str:
@@ -210,37 +399,84 @@ def load_source(name: str, folder: Path = SOURCES) -> Source:
     if "name" in content:
         raise SourceError(f"{where}: 'name' is not a key: a source is named by its folder")
     try:
-        return Source.model_validate({**content, "name": name})
+        source = Source.model_validate({**content, "name": name})
     except ValidationError as faults:
         raise SourceError("\n".join(f"{where}: {_sentence(fault)}" for fault in faults.errors())) from None
+    if missing := list(_missing_functions(source, path.parent)):
+        raise SourceError("\n".join(f"{where}: {fault}" for fault in missing))
+    return source
+
+
+def _missing_functions(source: Source, folder: Path) -> Iterator[str]:
+    """Faults of the callables that the entities name; their files are read, not run."""
+    for name, entity in source.entities.items():
+        for key in ("extract", "transform"):
+            reference = getattr(entity, key)
+            if reference is None:
+                continue
+            file, function = reference.split(":")
+            try:
+                tree = ast.parse((folder / file).read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                yield f"entities.{name}.{key}: the folder has no file {file}"
+            except SyntaxError as fault:
+                yield f"entities.{name}.{key}: {file}, line {fault.lineno}: {fault.msg}"
+            else:
+                found = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+                if function not in found:
+                    known = ", ".join(found) or "none"
+                    yield f"entities.{name}.{key}: {file} has no function {function}; it has {known}"
 
 
 def _sentence(fault: ErrorDetails) -> str:
     """One pydantic fault as `key value fault`."""
-    key = ".".join(str(step) for step in fault["loc"]) or "the file"
+    steps = [step for step in fault["loc"] if step not in _UNION_STEPS]
+    key = ".".join(str(step) for step in steps) or "the file"
     given, context = fault.get("input"), fault.get("ctx", {})
     match fault["type"]:
         case "extra_forbidden":
-            return f"{key}: no such key{_allowed_beside(fault['loc'])}"
+            return f"{key}: no such key{_allowed_beside(steps, fault['loc'])}"
         case "missing":
             return f"{key}: is missing"
         case "literal_error":
             allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ")
             return f"{key} {given!r} is not one of {allowed}"
+        case "paging_kind" | "schedule_kind":
+            return f"{key}: {fault['msg']}"
         case "value_error":
-            return f"{key}: {context['error']}" if fault["loc"] else str(context["error"])
+            return f"{key}: {context['error']}" if steps else str(context["error"])
         case _:
             return f"{key} {given!r}: {fault['msg']}"
 
 
-def _allowed_beside(location: tuple[str | int, ...]) -> str:
-    """The keys that are allowed where the fault lies, as far as the path leads through our models."""
-    below: dict[str | int, type[BaseModel]] = {
-        "entities": Entity, "request": Request, "load": Load, "partition": Partition,
-        "params": Param, "auth": Auth, "fields": Column,
-    }  # fmt: skip
-    model: type[BaseModel] = Source
-    for step in location[:-1]:
-        model = below.get(step, model)
+# what pydantic puts into a location to say which member of a union it tried
+_UNION_STEPS = {*PAGING, "by_cron", "by_timetable", "by_assets", "of_param", "of_entity"}
+
+
+def _allowed_beside(steps: list[str | int], location: tuple[str | int, ...]) -> str:
+    """The keys that are allowed where the fault lies."""
+    kind = next((PAGING[step] for step in location if step in PAGING and isinstance(step, str)), None)
+    model: type[BaseModel] | None = Source
+    for step in steps[:-1]:
+        if model is None:
+            return ""
+        if step == "paging" and kind:
+            model = kind
+            continue
+        field = next((f for n, f in model.model_fields.items() if step in (n, f.alias)), None)
+        model = _model_in(field.annotation) if field else model  # a mapping's own key leads no further
+    if model is None:
+        return ""
     names = (field.alias or name for name, field in model.model_fields.items() if name != "name" or model is not Source)
     return f"; allowed here are {', '.join(names)}"
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The first of our models within a type such as `dict[str, Entity]` or `Request | None`."""
+    if (
+        isinstance(annotation, type)
+        and not isinstance(annotation, types.GenericAlias)
+        and issubclass(annotation, BaseModel)
+    ):
+        return annotation
+    return next(filter(None, map(_model_in, typing.get_args(annotation))), None)

@@ -46,6 +46,20 @@ def entity(**keys: object) -> dict[str, Any]:
     return changed(entities={"sales": {**RIGHT["entities"]["sales"], **keys}})
 
 
+def file(**keys: object) -> dict[str, Any]:
+    described = {"description": "Sales.", "request": {"path": "/sales.csv"}, "format": "csv", "fields": {"a": "text"}}
+    return changed(entities={"sales": {**described, "load": {"mode": "append"}, **keys}})
+
+
+def paged(**paging: object) -> dict[str, Any]:
+    return entity(request={"path": "/sales", "paging": paging})
+
+
+def child(of: str) -> dict[str, Any]:
+    visits = entity(request={"path": "/visits/{id}", "for_each": {"id": {"entity": of, "field": "id"}}})
+    return changed(entities={**RIGHT["entities"], "visits": visits["entities"]["sales"]})
+
+
 @pytest.mark.parametrize("name", source_names())
 def test_every_source_of_ours_is_right(name: str) -> None:
     assert load_source(name).name == name
@@ -64,8 +78,33 @@ def test_the_example_is_right(tmp_path: Path) -> None:
         (entity(load={"mode": "upsert"}), "entities.sales.load: 'keys' are needed by mode upsert"),
         (entity(load={"mode": "append", "keys": ["id"]}), "entities.sales.load: 'keys' are needed by"),
         (entity(load={"mode": "append", "key": ["id"]}), "load.key: no such key; allowed here are mode, keys"),
-        (entity(format="jsn"), "entities.sales.format 'jsn' is not one of json, parquet, csv"),
-        (entity(fields={"a": "text"}), "entities.sales: 'fields' are needed by the formats parquet and csv"),
+        (entity(format="jsn"), "entities.sales.format 'jsn' is not one of json, ndjson, csv, parquet, xlsx"),
+        (entity(new_columns="freeze"), "entities.sales: new_columns freeze and discard need 'fields'"),
+        (file(fields={}), "entities.sales: 'fields' are needed by the formats csv, parquet and xlsx"),
+        (file(load={"mode": "upsert", "keys": ["b"]}), "entities.sales: load.keys are columns of 'fields': a"),
+        (file(load={"mode": "append"}, cursor={"field": "a", "type": "number", "parameter": "p"}), "'cursor' is for"),
+        (file(files="*.csv"), "entities.sales: needs either 'request' or 'files'"),
+        (file(request=None, files="*.csv", load={"mode": "replace"}), "'replace' would drop the files before"),
+        (entity(load={"mode": "append", "absent": "mark"}), "entities.sales.load: 'absent' is for mode upsert"),
+        (entity(load={"mode": "upsert", "keys": ["id"], "absent": "drop"}), "'drop' is not one of keep, mark, delete"),
+        (paged(kind="pages"), "request.paging: kind is not one of page, offset, token, cursor, link"),
+        (paged(kind="page", parameter="p"), "request.paging: needs 'last' or 'size' to tell which page is the last"),
+        (paged(kind="token", parameter="p"), "request.paging.next: is missing"),
+        (paged(kind="token", parameter="p", next="a b"), "request.paging.next 'a b': String should match pattern"),
+        (paged(kind="token", parameter="p", next="n", nxt="a"), "paging.nxt: no such key; allowed here are max_pages,"),
+        (paged(kind="link"), "request.paging: needs either 'next' (a path in the answer) or 'header: true'"),
+        (paged(kind="offset", parameter="p", size_parameter="n"), "request.paging.size: is missing"),
+        (child("towns"), "entities.visits uses the entity 'towns', which must stand before it; before it stand sales"),
+        (entity(extract="extract.py:pages"), "entities.sales.extract: the folder has no file extract.py"),
+        (entity(extract="pages"), "entities.sales.extract 'pages': String should match pattern"),
+        (changed(schedule="* *"), "schedule: '* *' is neither a cron expression of five fields nor one of @hourly,"),
+        (changed(schedule={"assets": []}), "schedule.assets []: Tuple should have at least 1 item"),
+        (changed(schedule={"cron": "@daily"}), "schedule: is neither a cron expression nor a mapping of timetable"),
+        (changed(schedule={"timetable": "a.B", "args": {}}), "schedule.args: no such key; allowed here are timetable"),
+        (child(of=""), "visits.request.for_each.id.entity: '' is not lower snake case"),
+        (changed(check=None), "check: is missing; it is needed where an entity has a 'request'"),
+        (changed(notify={"failure": ["nobody"]}), "notify.failure.0 'nobody': String should match pattern"),
+        (changed(notify={"deadline": {"minutes": 0}}), "notify.deadline.minutes 0: Input should be greater"),
         (entity(format="csv", fields={"a": "txt"}, load={"mode": "append"}), "fields.a.type 'txt' is not one of"),
         (entity(when={"shops": "a"}), "entities.sales uses the parameter 'shops'; params has towns"),
         (changed(partition={"grain": "week"}), "partition.grain 'week' is not one of hour, day, month, all"),
