@@ -1,6 +1,7 @@
 """Extraction: one HTTP client over an Airflow connection, and the sensor that waits for its API (`api_up`)."""
 
 from include.extract.client import (
+    Answer,
     Api,
     ApiClient,
     ApiDown,
@@ -10,4 +11,4 @@ from include.extract.client import (
     base_url_of,
 )
 
-__all__ = ["Api", "ApiClient", "ApiDown", "ApiError", "KeyRefused", "StatusError", "base_url_of"]
+__all__ = ["Answer", "Api", "ApiClient", "ApiDown", "ApiError", "KeyRefused", "StatusError", "base_url_of"]

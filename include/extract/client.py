@@ -45,6 +45,9 @@ _TRANSIENT = (
 )
 _QUOTING_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry")
 
+_LIMITS = ("x-rate-limit", "x-ratelimit", "ratelimit")
+_SURELY_AN_EPOCH = 1_000_000_000
+
 T = TypeVar("T")
 
 
@@ -85,9 +88,12 @@ class Api:
         key: The secret, or None.
         key_in: Where the key goes.
         key_name: Name of the query parameter or header.
+        key_prefix: What stands before the key, such as `Bearer `.
         calls_per_minute: Requests (tries included) that may begin in any 60 seconds; None for no limit.
         timeout_seconds: Most seconds to connect, and most seconds of silence while reading.
         retries: Tries after the first.
+        longest_wait_seconds: No wait between two tries is longer, and none for a rate limit.
+        max_bytes: A longer body is refused, when it comes as a stream; None for no limit.
         allowed_hosts: Where redirects and absolute URLs may lead, as `host` (on its scheme's own port) or `host:port`;
             base_url's host is always allowed.
         key_refused_statuses: Statuses by which this API refuses a key.
@@ -98,11 +104,29 @@ class Api:
     key: str | None = field(default=None, repr=False)
     key_in: Literal["query", "header", "none"] = "none"
     key_name: str = ""
+    key_prefix: str = ""
     calls_per_minute: int | None = None
     timeout_seconds: float = 30.0
     retries: int = 4
+    longest_wait_seconds: float = 60.0
+    max_bytes: int | None = None
     allowed_hosts: tuple[str, ...] = ()
     key_refused_statuses: tuple[int, ...] = (401,)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of an API.
+
+    Attributes:
+        body: Decoded from any transfer compression.
+        url: What was asked for, without the key.
+        next_link: The target of its header `Link` with the relation `next` (RFC 8288), or None.
+    """
+
+    body: bytes
+    url: str
+    next_link: str | None
 
 
 def base_url_of(schema: str | None, host: str, port: int | None) -> str:
@@ -123,22 +147,25 @@ class ApiClient:
 
     A request that meets a broken connection, a timeout, a cut body or a status of 408, 425, 429 or 5xx is tried again,
     after an exponential wait with jitter, or after `Retry-After` if that is longer, but never after more than
-    `longest_wait_seconds`. The budget is exact: in any 60 seconds no more than `calls_per_minute` requests begin, so a
-    new client may spend a minute's calls at once, and then waits until the first of them is a minute old.
+    the API's `longest_wait_seconds`. The budget is exact: in any 60 seconds no more than `calls_per_minute` requests
+    begin, so a new client may spend a minute's calls at once, and then waits until the first of them is a minute old.
+    An API that tells how many calls remain (`x-rate-limit-remaining` and `-reset`, as X, GitHub and OpenSea spell them,
+    or `RateLimit-Remaining` and `-Reset`) is not asked again before the reset once none do.
 
     Args:
         api: What to ask, and how.
         first_wait_seconds: Wait before the second try; it doubles from there.
-        longest_wait_seconds: No wait is longer.
+        longest_wait_seconds: No wait is longer; the API's own by default.
 
     Raises:
         ApiError: The base URL is none.
     """
 
-    def __init__(self, api: Api, *, first_wait_seconds: float = 0.5, longest_wait_seconds: float = 60.0) -> None:
+    def __init__(self, api: Api, *, first_wait_seconds: float = 0.5, longest_wait_seconds: float | None = None) -> None:
         self._api = api
         self._first_wait = first_wait_seconds
-        self._longest_wait = longest_wait_seconds
+        self._longest_wait = api.longest_wait_seconds if longest_wait_seconds is None else longest_wait_seconds
+        self._pause = _Pause(self._longest_wait)
         self._budget = _Budget(api.calls_per_minute, _WINDOW_SECONDS) if api.calls_per_minute else None
         try:
             self._home = _host(api.base_url)
@@ -186,8 +213,14 @@ class ApiClient:
             ApiDown: All tries failed.
             ApiError: The body is too long, or the URL leads to a host that is not allowed.
         """
+        return self.ask(path, params, max_bytes=max_bytes).body
 
-        def read(response: requests.Response) -> bytes:
+    def ask(
+        self, path: str, params: Params, *, headers: Mapping[str, str] | None = None, max_bytes: int = 64 * 1024 * 1024
+    ) -> Answer:
+        """As `get`, with request headers of one's own, and what the answer says besides its body."""
+
+        def read(response: requests.Response) -> Answer:
             body = bytearray()
             for chunk in response.iter_content(_CHUNK_BYTES):
                 body += chunk
@@ -196,9 +229,9 @@ class ApiClient:
                         f"connection {self._api.connection!r}: GET {self.url(path, params)} answered with more than "
                         f"{max_bytes} bytes: ask for less at a time, or fetch it as a file"
                     )
-            return bytes(body)
+            return Answer(bytes(body), self.url(path, params), response.links.get("next", {}).get("url"))
 
-        return self._ask(path, params, read, {})
+        return self._ask(path, params, read, headers or {})
 
     @contextmanager
     def stream(self, path: str, params: Params) -> Iterator[Iterator[bytes]]:
@@ -209,8 +242,9 @@ class ApiClient:
         ever having seen a byte of it, and memory stays flat.
 
         Raises:
-            As `get`, before the context is entered.
+            As `get`, before the context is entered; a body longer than the API's `max_bytes` is refused.
         """
+        most = self._api.max_bytes
         with tempfile.TemporaryFile() as file:
 
             def save(response: requests.Response) -> None:
@@ -218,6 +252,11 @@ class ApiClient:
                 file.truncate()
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     file.write(chunk)
+                    if most is not None and file.tell() > most:
+                        raise ApiError(
+                            f"connection {self._api.connection!r}: GET {self.url(path, params)} answered with more "
+                            f"than {most} bytes: nothing was landed; raise max_megabytes in source.yml if that is right"
+                        )
 
             self._ask(path, params, save, {"Accept-Encoding": "identity"})
             file.seek(0)
@@ -263,15 +302,19 @@ class ApiClient:
         headers: Mapping[str, str],
         shown: str,
     ) -> T:
+        self._pause.wait()
         if self._budget:
             self._budget.wait()
         query, sent = self._with_key(url, params, headers)
         timeout = self._api.timeout_seconds
         try:
             with self._session.get(url, params=query, headers=sent, timeout=timeout, stream=True) as response:
+                until_reset = self._pause.heed(response.headers)
                 if 200 <= response.status_code < 300:
                     return read(response)
                 status, retry_after = response.status_code, _seconds(response.headers.get("Retry-After"))
+                if retry_after is None and status == 429:
+                    retry_after = until_reset
                 said = self._excerpt(response)
             fault = None
         except _TRANSIENT as error:
@@ -317,9 +360,11 @@ class ApiClient:
         sent: dict[str, str | bytes] = dict(headers)
         if self._api.key and self._goes_home(url):
             if self._api.key_in == "query":
-                query[self._api.key_name] = self._api.key
+                query[self._api.key_name] = self._api.key_prefix + self._api.key
             elif self._api.key_in == "header":
-                sent[self._api.key_name] = self._api.key.encode()  # as bytes, for not all of Unicode is Latin-1
+                sent[self._api.key_name] = (
+                    self._api.key_prefix + self._api.key
+                ).encode()  # as bytes, for not all of Unicode is Latin-1
         return query, sent
 
     def _goes_home(self, url: str) -> bool:
@@ -421,6 +466,37 @@ class _Budget:
             begin = max(now, self._times[0] + self._window) if full else now
             self._times.append(begin)  # which lets the oldest go
         time.sleep(begin - now)
+
+
+class _Pause:
+    """Holds all requests back while the API says that none remain."""
+
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest = longest_seconds
+        self._until = 0.0
+
+    def heed(self, headers: Mapping[str, str]) -> float | None:
+        """Note what an answer says of the rate limit.
+
+        Returns:
+            Seconds until the limit is reset, or None where the answer does not say.
+        """
+        remaining = next((headers[f"{name}-remaining"] for name in _LIMITS if f"{name}-remaining" in headers), None)
+        reset = next((headers[f"{name}-reset"] for name in _LIMITS if f"{name}-reset" in headers), None)
+        if reset is None or not reset.strip().isdigit():
+            return None
+        # an epoch (X, GitHub) or seconds from now (the IETF's draft)
+        seconds = max(0.0, float(reset) - time.time() if float(reset) > _SURELY_AN_EPOCH else float(reset))
+        if remaining is not None and remaining.strip() == "0":
+            self._until = time.monotonic() + min(seconds, self._longest)
+        return seconds
+
+    def wait(self) -> None:
+        """Come back when requests are welcome again."""
+        seconds = self._until - time.monotonic()
+        if seconds > 0:
+            logger.warning("api_rate_limit wait_seconds=%.1f", seconds)
+            time.sleep(seconds)
 
 
 class _KeyFilter(logging.Filter):

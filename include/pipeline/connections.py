@@ -53,8 +53,13 @@ def api_of(source: Source) -> Api:
         key=connection.password if source.auth else None,
         key_in=source.auth.place if source.auth else "none",
         key_name=source.auth.name if source.auth else "",
+        key_prefix=source.auth.prefix if source.auth else "",
         calls_per_minute=int(limit) if limit else None,
         timeout_seconds=source.timeout_seconds,
+        retries=source.tries - 1,
+        longest_wait_seconds=source.longest_wait_seconds,
+        max_bytes=source.max_megabytes * 1024 * 1024,
+        allowed_hosts=source.allowed_hosts,
     )
 
 

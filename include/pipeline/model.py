@@ -29,8 +29,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from include.pipeline.request import PAGING, Cursor, Name, Request, Strict
-from include.pipeline.request import Path as KeyPath
+from include.extract.paging import PAGING, KeyPath, Strict
+from include.pipeline.request import Cursor, Name, Request
 
 SOURCES = Path(__file__).resolve().parents[1] / "sources"
 
@@ -304,7 +304,7 @@ class Source(Strict):
     """rate budget; a connection's extra `calls_per_minute` goes first, since limits belong to the key"""
     timeout_seconds: float = Field(default=60, gt=0)
     """most seconds to connect, and of silence while reading"""
-    tries: int = Field(default=5, ge=1)
+    tries: int = Field(default=8, ge=1)
     """how often one request is tried, with exponential back-off, before its task fails"""
     longest_wait_seconds: float = Field(default=60, gt=0)
     """most seconds a request waits because the API asks for it (Retry-After, x-rate-limit-reset)"""

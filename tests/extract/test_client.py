@@ -416,3 +416,50 @@ def test_many_threads_get_each_their_own_answer(server: Server) -> None:
 )
 def test_a_connection_means_a_base_url(schema: str | None, host: str, port: int | None, url: str) -> None:
     assert base_url_of(schema, host, port) == url
+
+
+@pytest.mark.parametrize("spelling", ["x-rate-limit", "X-RateLimit", "RateLimit"])
+def test_nothing_is_asked_while_the_api_says_that_no_calls_remain(server: Server, spelling: str) -> None:
+    spent = {f"{spelling}-Remaining": "0", f"{spelling}-Reset": "3"}
+    server.answer = then(Answer(headers=spent), Answer())
+    with client(server) as api:  # which waits 0.2 s at most
+        api.get("/a", {})
+        api.get("/b", {})
+        api.get("/c", {})
+    first, second, third = (request.at for request in server.requests)
+    assert second - first >= 0.19
+    assert third - second < 0.19
+
+
+def test_calls_that_remain_are_not_waited_for(server: Server) -> None:
+    server.answer = lambda _: Answer(headers={"x-rate-limit-remaining": "1", "x-rate-limit-reset": "3"})
+    with client(server) as api:
+        api.get("/a", {})
+        api.get("/b", {})
+    assert server.requests[1].at - server.requests[0].at < 0.19
+
+
+def test_a_429_without_retry_after_is_tried_again_at_the_reset(server: Server) -> None:
+    at = int(datetime.now(UTC).timestamp()) + 2
+    server.answer = then(Answer(status=429, headers={"x-rate-limit-reset": str(at)}), Answer())
+    with ApiClient(Api(connection="x", base_url=server.url, retries=1, longest_wait_seconds=5)) as api:
+        api.get("/a", {})
+    assert len(server.requests) == 2
+    assert 0.9 <= server.requests[1].at - server.requests[0].at <= 3
+
+
+def test_a_key_may_have_a_prefix(server: Server) -> None:
+    with in_header(server, key_prefix="Bearer ") as api:
+        api.get("/a", {})
+    assert server.requests[0].headers["x-api-key"].encode("latin-1").decode() == f"Bearer {KEY}"
+
+
+def test_a_stream_longer_than_allowed_is_refused(server: Server) -> None:
+    server.answer = lambda _: Answer(body=b"x" * 3_000_000, chunked=True)
+    with (
+        client(server, max_bytes=1_000_000) as api,
+        pytest.raises(ApiError, match="answered with more than 1000000 bytes: nothing was landed; raise max_megabytes"),
+        api.stream("/a", {}),
+    ):
+        pass
+    assert len(server.requests) == 1
