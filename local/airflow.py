@@ -13,9 +13,9 @@ import requests
 import yaml
 
 from local import ports, postgres
-from local.home import PROJECT, Home, LocalError
+from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
 
-APIS = ("openweather", "tlc")
+APIS = (*APIS_WITH_KEY, "tlc")
 ADMIN = "admin"
 BUCKET = "sluice-lake"
 _STEP_ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher")

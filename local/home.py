@@ -22,6 +22,8 @@ WAREHOUSE_ROLES = (
     "analyst",
     "operator",
 )
+APIS_WITH_KEY = ("driven", "openweather", "opensea", "x")
+"""The sandbox's, each with a key of its own."""
 
 
 class LocalError(Exception):
@@ -154,7 +156,7 @@ def _secrets(path: Path) -> dict[str, str]:
         "airflow_fernet_key": Fernet.generate_key().decode(),
         "airflow_jwt_secret": random.token_urlsafe(48),
         "airflow_secret_key": random.token_urlsafe(48),
-        "sandbox_openweather": random.token_hex(16),
+        **{f"sandbox_{api}": random.token_hex(16) for api in APIS_WITH_KEY},
     }
     if not wanted.keys() <= kept.keys():
         kept = {**wanted, **kept}

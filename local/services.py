@@ -21,7 +21,7 @@ from pathlib import Path
 
 from include.warehouse.bootstrap import ROLES, bootstrap
 from local import airflow, ports, postgres, process, s3, stack, warm
-from local.home import PROJECT, Home, LocalError
+from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _sandbox(home: Home) -> list[str]:
 
 def _sandbox_env(home: Home) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if name.startswith("SANDBOX_")}
-    return {"SANDBOX_OPENWEATHER_KEY": home.secrets["sandbox_openweather"], **own}
+    keys = {f"SANDBOX_{api.upper()}_KEY": home.secrets[f"sandbox_{api}"] for api in APIS_WITH_KEY}
+    return {**keys, **own}
 
 
 def _airflow(command: str, *arguments: str) -> Callable[[Home], list[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,32 @@ def _utc_when_naive(value: object) -> object:
     return value
 
 
+def _counts(value: object) -> object:
+    """Read `friendsies:450,harbour-lights:30` as a number for each name."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.strip().rpartition(":") for pair in value.split(",") if pair.strip()]
+    wrong = [name + colon + count for name, colon, count in pairs if not (name and count.isdecimal())]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is not a name and a number such as friendsies:450")
+    return {name: int(count) for name, _, count in pairs}
+
+
+Counts = Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_counts)]
+"""A number for each name; in the environment `name:number,name:number`."""
+
+
+class Clock:
+    """The sandbox's time; state is the moment at which it stands still, if it does."""
+
+    def __init__(self, now: datetime | None) -> None:
+        self.stands_at = now
+
+    def __call__(self) -> datetime:
+        """Now, in UTC."""
+        return (self.stands_at or datetime.now(UTC)).astimezone(UTC)
+
+
 class Settings(BaseModel):
     """What the sandbox serves and how much of it.
 
@@ -39,6 +66,16 @@ class Settings(BaseModel):
         openweather_calls_per_minute: Quota of each key over a sliding minute; the free tier of the real API has 60.
         yellow_rows: Rows of a synthetic yellow month (a real one has 3.3 to 4.1 million).
         green_rows: Rows of a synthetic green month (a real one has about 42,000).
+        driven_key: The accepted key, or several with commas between them; None accepts any.
+        driven_sessions: Sessions that the usage API holds on any day: the newest ones.
+        driven_sessions_a_day: Most sessions of one day; a day has at least 17 in 20 of it.
+        opensea_key: As driven_key.
+        opensea_calls_per_hour: Quota of each key in windows of an hour; an instant key of the real API has 600.
+        opensea_collections: The synthetic collections and how many NFTs each holds on any day.
+        x_key: The accepted bearer token, or several with commas between them; None accepts any.
+        x_calls_per_window: Quota of each token and route; the real API has about 900 in a window.
+        x_window_seconds: How long that window is; 15 minutes with the real API.
+        x_posts: The synthetic accounts and how many posts each timeline holds at any time: the newest ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,10 +87,21 @@ class Settings(BaseModel):
     openweather_calls_per_minute: Annotated[int, Field(ge=1)] = 6000
     yellow_rows: Annotated[int, Field(ge=0)] = 20_000
     green_rows: Annotated[int, Field(ge=0)] = 5_000
+    driven_key: SecretStr | None = None
+    driven_sessions: Annotated[int, Field(ge=0, le=5_000_000)] = 100_000
+    driven_sessions_a_day: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    opensea_key: SecretStr | None = None
+    opensea_calls_per_hour: Annotated[int, Field(ge=1)] = 36_000
+    opensea_collections: Counts = {"friendsies": 450, "cryptodevamigos": 201, "harbour-lights": 30}
+    x_key: SecretStr | None = None
+    x_calls_per_window: Annotated[int, Field(ge=1)] = 10_000
+    x_window_seconds: Annotated[int, Field(ge=1)] = 900
+    x_posts: Counts = {"harbour_news": 230, "open_rivers": 120, "sluice_data": 40}
 
-    def clock(self) -> datetime:
-        """The sandbox's time: frozen if `now` is set, in UTC."""
-        return (self.now or datetime.now(UTC)).astimezone(UTC)
+    @cached_property
+    def clock(self) -> Clock:
+        """The sandbox's time: `settings.clock()` is now, in UTC, or where `now` or a control request has stopped it."""
+        return Clock(self.now)
 
 
 def read_settings(environ: Mapping[str, str], **flags: object) -> Settings:

@@ -1,0 +1,241 @@
+"""The usage API of a fibre operator, `GET /driven/v1/sessions`: one record a subscriber's session.
+
+No public service stands behind it: shape and columns are those of the batches that the operator's generator writes,
+and paging is the plainest there is (pages with a number, and how many there are).
+
+A day's sessions come out on the next day at midnight UTC; until the next midnight nothing changes, so that pages fit
+together. The API holds the newest `SANDBOX_DRIVEN_SESSIONS`; older ones are gone. Real batches under `--data` are
+served besides, in their place in the order of time.
+"""
+
+import csv
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Request, Response
+
+from local.sandbox.access import is_accepted
+from local.sandbox.data import DataError
+from local.sandbox.settings import Settings
+from local.sandbox.usage import LATEST_DAYS, SECONDS_A_DAY, Day, Numbers, Subscribers, sessions_of
+
+NAME = "driven"
+MEASURES = ("session_duration", "download_speed", "upload_speed", "consumed_traffic")
+COLUMNS = (
+    *("person_name", "user_name", "email", "personal_number", "birth_date", "address", "phone", "mac_address"),
+    *("ip_address", "iban", "accessed_at", *MEASURES, "unique_id"),
+)
+MOST_A_PAGE = 5_000
+USUAL_PAGE = 1_000
+_PARAMETERS = [
+    {"name": name, "in": "query", "description": description, "schema": {"type": kind}}
+    for name, kind, description in (
+        ("page", "integer", "Page, from 1 on."),
+        ("per_page", "integer", f"Records a page, at most {MOST_A_PAGE} (default {USUAL_PAGE})."),
+        ("accessed_from", "string", "Sessions from this time on: 2026-11-20 or 2026-11-20T13:05:09, UTC."),
+        ("accessed_to", "string", "Sessions before this time."),
+    )
+] + [{"name": "x-api-key", "in": "header", "description": "The API key.", "schema": {"type": "string"}}]
+
+
+def router(settings: Settings) -> APIRouter:
+    """The routes of the API.
+
+    Raises:
+        DataError: A batch under `--data` that lacks a column or has a value that is none.
+    """
+    routes = APIRouter(tags=[NAME])
+    store = _Store(settings, _real(settings.data / NAME if settings.data else None))
+
+    # A plain function: FastAPI runs it on its threads, so that making sessions does not stop the others' answers.
+    @routes.get("/driven/v1/sessions", openapi_extra={"parameters": _PARAMETERS})
+    def sessions(request: Request) -> Response:
+        """Sessions in the order of accessed_at and unique_id."""
+        if not is_accepted(request.headers.get("x-api-key"), settings.driven_key):
+            return _answer(401, {"error": "x-api-key is missing or not known"})
+        try:
+            page = _whole(request, "page", 1, None)
+            per_page = _whole(request, "per_page", USUAL_PAGE, MOST_A_PAGE)
+            start, end = _time(request, "accessed_from"), _time(request, "accessed_to")
+        except ValueError as error:
+            return _answer(400, {"error": str(error)})
+        held = store.held(settings.clock().date())
+        low = 0 if start is None else int(np.searchsorted(held.accessed, start))
+        high = len(held.accessed) if end is None else int(np.searchsorted(held.accessed, end))
+        total = max(high - low, 0)
+        first = low + (page - 1) * per_page
+        records = ",".join(store.records(held, first, min(first + per_page, high)))
+        pages = -(-total // per_page)
+        text = f'{{"data":[{records}],"page":{page},"per_page":{per_page},"total_pages":{pages},"total":{total}}}'
+        return Response(text, media_type="application/json")
+
+    return routes
+
+
+def _answer(status: int, body: dict[str, str]) -> Response:
+    return Response(json.dumps(body), status, media_type="application/json")
+
+
+def _whole(request: Request, name: str, default: int, most: int | None) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) < 1:
+        raise ValueError(f"{name} '{text[:40]}' is not a whole number from 1 on")
+    if most is not None and int(text) > most:
+        raise ValueError(f"{name} {text} is more than {most}")
+    return int(text)
+
+
+def _time(request: Request, name: str) -> float | None:
+    """A parameter's time in seconds since 1970."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} '{text[:40]}' is not an ISO time such as 2026-11-20T13:05:09") from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+# --- what there is on a day -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The sessions that the API holds; as `Day`, except that a real one's subscriber is -1 and its home its number."""
+
+    ids: npt.NDArray[np.bytes_]
+    accessed: Numbers
+    subscriber: Numbers
+    home: Numbers
+    measures: Numbers
+
+
+class _Store:
+    """The sessions of a day and their texts; state is those of the last day asked for, since most requests want it."""
+
+    def __init__(self, settings: Settings, real: "_Real") -> None:
+        self._settings = settings
+        self._real = real
+        self._subscribers: Subscribers | None = None
+        self._kept: tuple[date, _Held] | None = None
+        self._lock = threading.Lock()
+        self._person = lru_cache(maxsize=None)(self._describe)
+
+    def held(self, today: date) -> _Held:
+        """What the API holds on a day."""
+        with self._lock:
+            if self._kept is None or self._kept[0] != today:
+                self._kept = today, self._make(today)
+            return self._kept[1]
+
+    def records(self, held: _Held, start: int, end: int) -> Iterator[str]:
+        """The JSON of the sessions from one place up to another."""
+        columns = (held.ids, held.accessed, held.subscriber, held.home, held.measures)
+        for id_, accessed, subscriber, home, measures in zip(*(c[start:end].tolist() for c in columns), strict=True):
+            if subscriber < 0:
+                yield self._real.texts[home]
+                continue
+            duration, download, upload, traffic = measures
+            yield (
+                f'{self._person(subscriber, home)},"accessed_at":"{_iso(accessed)}","session_duration":{duration},'
+                f'"download_speed":{download},"upload_speed":{upload},"consumed_traffic":{traffic},'
+                f'"unique_id":"{id_.decode()}"}}'
+            )
+
+    def _make(self, today: date) -> _Held:
+        wanted, most = self._settings.driven_sessions, self._settings.driven_sessions_a_day
+        days: list[Day] = []
+        found = back = 0
+        # One day more than it takes, for the sessions that have not come out yet.
+        while wanted and (found < wanted or back <= LATEST_DAYS):
+            back += 1
+            day = sessions_of(today - timedelta(days=back), most)
+            out = day.delay < back
+            days.insert(0, Day(*(getattr(day, name)[out] for name in Day.__dataclass_fields__)))
+            found += int(out.sum())
+        parts = [_Held(*(getattr(day, name) for name in _Held.__dataclass_fields__)) for day in days]
+        made = _Held(*(_joined(parts, name)[max(found - wanted, 0) :] for name in _Held.__dataclass_fields__))
+        if not self._real.texts:
+            return made
+        both = _Held(*(_joined([self._real.held, made], name) for name in _Held.__dataclass_fields__))
+        order = np.lexsort((both.ids, both.accessed))
+        return _Held(*(getattr(both, name)[order] for name in _Held.__dataclass_fields__))
+
+    def _describe(self, subscriber: int, home: int) -> str:
+        """The first part of a record, up to the account."""
+        with self._lock:
+            if self._subscribers is None:
+                self._subscribers = Subscribers(self._settings.cache_dir)
+        known = {**self._subscribers.people[subscriber], "address": self._subscribers.address_of(subscriber, home)}
+        return json.dumps({name: known[name] for name in COLUMNS if name in known}, ensure_ascii=False)[:-1]
+
+
+def _joined(parts: list[_Held], name: str) -> npt.NDArray[Any]:
+    empty = _nothing()
+    return np.concatenate([getattr(part, name) for part in parts or [empty]])
+
+
+def _nothing() -> _Held:
+    none = np.empty(0, np.int64)
+    return _Held(np.empty(0, "S36"), none, none, none, np.empty((0, len(MEASURES)), np.int64))
+
+
+def _iso(seconds: int) -> str:
+    day, rest = divmod(seconds, SECONDS_A_DAY)
+    return f"{_iso_day(day)}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+
+
+@lru_cache(maxsize=4_096)
+def _iso_day(day: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+
+
+# --- real batches -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Real:
+    held: _Held
+    texts: list[str]
+
+
+def _real(folder: Path | None) -> _Real:
+    """The rows of the folder's `*.csv` files, columns beyond the 16 included."""
+    texts: list[str] = []
+    ids: list[bytes] = []
+    times: list[int] = []
+    for path in sorted(folder.glob("*.csv")) if folder is not None else ():
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines)
+            if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+                raise DataError(f"{path} has no column {', '.join(missing)}; mend it or take it out of --data")
+            for row in rows:
+                try:
+                    accessed = datetime.fromisoformat(row["accessed_at"]).replace(tzinfo=UTC, microsecond=0)
+                    measures = {name: int(row[name]) for name in MEASURES}
+                except (TypeError, ValueError) as error:
+                    fault = f"{path}, line {rows.line_num} is no session ({error})"
+                    raise DataError(f"{fault}; mend it or take it out of --data") from error
+                record = {**row, "accessed_at": f"{accessed:%Y-%m-%dT%H:%M:%S}", **measures}
+                texts.append(json.dumps(record, ensure_ascii=False))
+                ids.append(row["unique_id"].encode())
+                times.append(int(accessed.timestamp()))
+    held = _Held(
+        ids=np.array(ids, dtype="S36"),
+        accessed=np.array(times, np.int64),
+        subscriber=np.full(len(texts), -1, np.int64),
+        home=np.arange(len(texts), dtype=np.int64),
+        measures=np.zeros((len(texts), len(MEASURES)), np.int64),
+    )
+    return _Real(held, texts)
