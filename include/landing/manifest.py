@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Format = Literal["json", "csv", "parquet"]
+Format = Literal["json", "ndjson", "csv", "parquet", "xlsx"]
 
 
 class LandingError(Exception):
@@ -22,6 +22,8 @@ class Part(BaseModel):
         bytes: Size of the object as stored (compressed, for JSON documents).
         sha256: Hash of the content: of a file as it came, of JSON documents before compression.
         records: Documents in the part; None for files, whose rows nobody has counted yet.
+        origin: URI of the object that it is a copy of, where it came from a drop zone.
+        origin_etag: That object's ETag when it was copied, which tells it from a later one of the same name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,6 +32,8 @@ class Part(BaseModel):
     bytes: int
     sha256: str
     records: int | None
+    origin: str | None = None
+    origin_etag: str | None = None
 
 
 class Refusal(BaseModel):

@@ -9,6 +9,7 @@ up leaves nothing behind. One that was killed leaves its `_started` and maybe pa
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import itertools
@@ -17,6 +18,7 @@ import re
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,6 +42,8 @@ STARTED = "_started"
 _UPLOAD_BYTES = 8 * 1024 * 1024  # a piece of a multipart upload: S3 allows 10,000 of them, so 80 GB an object
 _PART_CONTENT_BYTES = 256 * 1024 * 1024  # documents before compression in one part; by content, so that equal is equal
 _READ_BYTES = 1024 * 1024
+_LINE_BYTES = 64 * 1024 * 1024  # a document: Postgres takes a jsonb of up to 255 MiB, and a few are in memory at once
+_GZIP_MAGIC = b"\x1f\x8b"  # which no JSON begins with
 _NEWLINES = bytes.maketrans(b"\r\n", b"  ")  # JSON knows newlines as white space alone (RFC 8259, section 2)
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
@@ -69,7 +73,7 @@ class LandingStore:
             entity: Name of the entity.
             partition: The logical date as the partition says it (`2024-01`, `2026-11-21T13`, `all`).
             run_id: The run that fetches; in the key, all but letters, digits and `._-` become `-`.
-            format: How the parts are to be read: `json` for documents, `csv` or `parquet` for files.
+            format: How the parts are to be read: `json` for documents, `ndjson`, `csv`, `parquet` or `xlsx` for files.
 
         Yields:
             The writer. It is not thread-safe.
@@ -151,17 +155,30 @@ class LandingStore:
     def iter_documents(self, manifest: Manifest, part: Part | None = None) -> Iterator[bytes]:
         """The raw JSON payloads of a landing in their order, streamed; of one part alone if one is given.
 
+        Of NDJSON files (https://github.com/ndjson/ndjson-spec), as they came or compressed with gzip: each line that is
+        not empty, without the byte order mark that may open the file.
+
         Raises:
-            LandingError: The landing holds files; or an object is gone or is not what the manifest says, which is
-                known for certain only after the part's last document.
+            LandingError: The landing holds rows; a document is longer than 64 MiB; or an object is gone or is not what
+                the manifest says, which is known for certain only after the part's last document.
         """
-        if manifest.format != "json":
-            raise LandingError(f"{manifest.uri} holds {manifest.format} files, not JSON documents: open its parts")
         for each in manifest.parts if part is None else (part,):
-            rest = b""
-            for chunk in self._content(manifest, each):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
+            for _, document in self.iter_lines(manifest, each):
+                yield document
+
+    def iter_lines(self, manifest: Manifest, part: Part) -> Iterator[tuple[int, bytes]]:
+        """The documents of a part as `iter_documents` gives them, each with the number of its line, from 1."""
+        if manifest.format not in ("json", "ndjson"):
+            raise LandingError(f"{manifest.uri} holds {manifest.format} files, not JSON documents: open its parts")
+        uri = manifest.uri + part.name
+        content = self._content(manifest, part)
+        if manifest.format == "json":
+            for number, document in enumerate(_lines(content, uri), start=1):
+                yield number, document if part.origin is None else document.removeprefix(codecs.BOM_UTF8)
+            return
+        for number, line in enumerate(_lines(_gunzipped(content, uri), uri), start=1):
+            if document := (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b" \t\r"):
+                yield number, document
 
     def _content(self, manifest: Manifest, part: Part) -> Iterator[bytes]:
         """What a part holds, decompressed if it is compressed, and checked against the manifest's hash."""
@@ -240,29 +257,41 @@ class LandingWriter:
         self._sealed = False
         self._manifest_may_be_there = False
 
-    def add_document(self, body: bytes) -> None:
+    def add_document(self, body: bytes, *, origin: str | None = None, origin_etag: str | None = None) -> None:
         """Add one JSON payload as the next line of the current zstd NDJSON part.
 
         It is stored byte for byte, but for raw newlines, which become spaces: JSON has them as white space alone.
         Nothing looks inside: whether it is JSON is the gate's question.
+
+        Args:
+            body: The payload: an API's answer, or a whole JSON file, however it is indented.
+            origin: URI of the file, if it is one; it becomes a part of its own then, and its byte order mark, if it
+                has one, is left out when it is read.
+            origin_etag: The file's ETag.
 
         Raises:
             ValueError: The landing is of files.
         """
         if self._about["format"] != "json":
             raise ValueError(f"this landing is of {self._about['format']} files: use add_file")
+        if origin is not None:
+            self._end_documents()
         if self._documents is None:
-            self._documents = _DocumentPart(self._begin_part("ndjson.zst"))
+            self._documents = _DocumentPart(self._begin_part("ndjson.zst"), origin, origin_etag)
         self._documents.add(body.translate(_NEWLINES) + b"\n")
-        if self._documents.content_bytes >= _PART_CONTENT_BYTES:
+        if origin is not None or self._documents.content_bytes >= _PART_CONTENT_BYTES:
             self._end_documents()
 
-    def add_file(self, chunks: Iterable[bytes], extension: str) -> None:
+    def add_file(
+        self, chunks: Iterable[bytes], extension: str, *, origin: str | None = None, origin_etag: str | None = None
+    ) -> None:
         """Add one file as it came, as a part of its own.
 
         Args:
             chunks: The file's bytes in pieces of any size, taken as a stream.
-            extension: Its name's ending, `parquet` or `csv`.
+            extension: Its name's ending, `parquet`, `csv`, `xlsx`, `ndjson` or `ndjson.gz`.
+            origin: URI of the object that it is a copy of, if it was dropped as one (`s3://bucket/drop/…`).
+            origin_etag: That object's ETag.
 
         Raises:
             ValueError: The landing is of documents, or the extension is none.
@@ -276,7 +305,7 @@ class LandingWriter:
         for chunk in chunks:
             seen.update(chunk)
             upload.write(chunk)
-        self._end_part(upload, sha256=seen.hexdigest(), records=None)
+        self._end_part(upload, sha256=seen.hexdigest(), records=None, origin=origin, origin_etag=origin_etag)
 
     def refuse(self, params: Mapping[str, str], status: int, message: str) -> None:
         """Record one request that the API refused, without its key; the landing goes on."""
@@ -376,17 +405,70 @@ class LandingWriter:
         self._uploads.append(_Upload(self._store.client, self._store.bucket, self._folder, name))
         return self._uploads[-1]
 
-    def _end_part(self, upload: _Upload, *, sha256: str, records: int | None) -> None:
+    def _end_part(
+        self, upload: _Upload, *, sha256: str, records: int | None, origin: str | None, origin_etag: str | None
+    ) -> None:
         upload.finish()
-        self._parts.append(Part(name=upload.name, bytes=upload.bytes, sha256=sha256, records=records))
+        self._parts.append(
+            Part(
+                name=upload.name,
+                bytes=upload.bytes,
+                sha256=sha256,
+                records=records,
+                origin=origin,
+                origin_etag=origin_etag,
+            )
+        )
 
     def _end_documents(self) -> None:
-        if self._documents is not None:
-            self._documents.stream.close()
+        if (part := self._documents) is not None:
+            part.stream.close()
             self._end_part(
-                self._documents.upload, sha256=self._documents.seen.hexdigest(), records=self._documents.records
+                part.upload,
+                sha256=part.seen.hexdigest(),
+                records=part.records,
+                origin=part.origin,
+                origin_etag=part.origin_etag,
             )
             self._documents = None
+
+
+def _lines(chunks: Iterable[bytes], uri: str) -> Iterator[bytes]:
+    """What newlines separate; after the last of them, only what is there."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) > _LINE_BYTES:
+            raise LandingError(
+                f"{uri}: a document longer than {_LINE_BYTES} bytes: have it sent in smaller ones, one a line"
+            )
+    if rest:
+        yield rest
+
+
+def _gunzipped(chunks: Iterator[bytes], uri: str) -> Iterator[bytes]:
+    """The content of a gzip file (RFC 1952, of any number of members), or the chunks themselves if it is none."""
+    first = next(chunks, b"")
+    if not first.startswith(_GZIP_MAGIC):
+        yield first
+        yield from chunks
+        return
+    # zlib, for the gzip module wants a file
+    member = zlib.decompressobj(wbits=31)
+    try:
+        for chunk in itertools.chain([first], chunks):
+            rest, piece = chunk, b""
+            while rest or len(piece) == _READ_BYTES:
+                if member.eof:
+                    member = zlib.decompressobj(wbits=31)
+                piece = member.decompress(rest, _READ_BYTES)
+                yield piece
+                rest = member.unused_data.lstrip(b"\0") if member.eof else member.unconsumed_tail
+    except zlib.error as fault:
+        raise LandingError(f"{uri}: damaged gzip file: {fault}: have the file dropped again") from None
+    if not member.eof:
+        raise LandingError(f"{uri}: truncated gzip file: have the file dropped again")
 
 
 class _Upload(io.RawIOBase):
@@ -444,8 +526,10 @@ class _Upload(io.RawIOBase):
 class _DocumentPart:
     """The NDJSON part that documents are being added to."""
 
-    def __init__(self, upload: _Upload) -> None:
+    def __init__(self, upload: _Upload, origin: str | None, origin_etag: str | None) -> None:
         self.upload = upload
+        self.origin = origin
+        self.origin_etag = origin_etag
         self.stream = pa.CompressedOutputStream(pa.PythonFile(upload, "w"), "zstd")
         self.seen = hashlib.sha256()
         self.records = 0
