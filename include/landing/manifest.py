@@ -52,6 +52,20 @@ class Refusal(BaseModel):
     message: str
 
 
+class Asked(BaseModel):
+    """Documents in a row that answer the same request.
+
+    Attributes:
+        values: What the request's variables were, `{"city": "Oslo"}`.
+        documents: How many documents, which follow those of the one before.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    values: dict[str, str]
+    documents: int
+
+
 class Manifest(BaseModel):
     """One landing.
 
@@ -68,6 +82,7 @@ class Manifest(BaseModel):
         records: Their documents together; None for files.
         sha256: Hash over the parts' hashes in order: equal content, equal hash.
         request: What was asked (method, url, parameters), without secrets.
+        asked: Which documents answer which request, where there were several, in the order of the documents.
         refused: Requests that the API refused.
         fetched_at: When the landing began (UTC): what it holds is at least as new.
     """
@@ -86,5 +101,6 @@ class Manifest(BaseModel):
     records: int | None
     sha256: str
     request: dict[str, object]
+    asked: tuple[Asked, ...] = ()
     refused: tuple[Refusal, ...]
     fetched_at: datetime

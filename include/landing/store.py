@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.landing.manifest import Format, LandingError, Manifest, Part, Refusal
+from include.landing.manifest import Asked, Format, LandingError, Manifest, Part, Refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -252,12 +252,20 @@ class LandingWriter:
         self._about = about
         self._parts: list[Part] = []
         self._refused: list[Refusal] = []
+        self._asked: list[Asked] = []
         self._documents: _DocumentPart | None = None
         self._uploads: list[_Upload] = []
         self._sealed = False
         self._manifest_may_be_there = False
 
-    def add_document(self, body: bytes, *, origin: str | None = None, origin_etag: str | None = None) -> None:
+    def add_document(
+        self,
+        body: bytes,
+        *,
+        values: Mapping[str, str] | None = None,
+        origin: str | None = None,
+        origin_etag: str | None = None,
+    ) -> None:
         """Add one JSON payload as the next line of the current zstd NDJSON part.
 
         It is stored byte for byte, but for raw newlines, which become spaces: JSON has them as white space alone.
@@ -265,6 +273,7 @@ class LandingWriter:
 
         Args:
             body: The payload: an API's answer, or a whole JSON file, however it is indented.
+            values: What the variables of the request were that it answers.
             origin: URI of the file, if it is one; it becomes a part of its own then, and its byte order mark, if it
                 has one, is left out when it is read.
             origin_etag: The file's ETag.
@@ -279,6 +288,9 @@ class LandingWriter:
         if self._documents is None:
             self._documents = _DocumentPart(self._begin_part("ndjson.zst"), origin, origin_etag)
         self._documents.add(body.translate(_NEWLINES) + b"\n")
+        if values is not None:
+            last = self._asked.pop() if self._asked and self._asked[-1].values == values else None
+            self._asked.append(Asked(values=dict(values), documents=1 + (last.documents if last else 0)))
         if origin is not None or self._documents.content_bytes >= _PART_CONTENT_BYTES:
             self._end_documents()
 
@@ -346,6 +358,7 @@ class LandingWriter:
             records=sum(counts) if self._about["format"] == "json" else None,
             sha256=sha256,
             request=dict(request),
+            asked=tuple(self._asked),
             refused=tuple(self._refused),
         )
         self._put_manifest(manifest.model_dump_json(indent=2).encode())

@@ -128,8 +128,33 @@ create table if not exists ops.publication (
 create index if not exists publication_by_run on ops.publication (source, dag_run_id);
 comment on table ops.publication is 'One row per model and publish: what moved to analytics, when, from which landings.';
 
+create table if not exists ops.cursor_mark (
+    source text not null,
+    entity text not null,
+    request jsonb not null,
+    day date not null,
+    value text not null,
+    landing_id bigint not null references ops.landing (landing_id),
+    primary key (source, entity, request, day)
+);
+comment on table ops.cursor_mark is 'How far an entity is loaded: the greatest value of its cursor for each request and day of the records.';
+comment on column ops.cursor_mark.request is 'Values of the request''s variables, as _request in raw.';
+comment on column ops.cursor_mark.day is 'Day of the records (UTC); 0001-01-01 where source.yml has no look_back.';
+comment on column ops.cursor_mark.value is 'The greatest value, as it stands in the record.';
+
+create table if not exists ops.loaded_file (
+    source text not null,
+    entity text not null,
+    uri text not null,
+    etag text not null,
+    landing_id bigint not null references ops.landing (landing_id),
+    primary key (source, entity, uri, etag)
+);
+comment on table ops.loaded_file is 'Files of the drop zone that are in raw: each is loaded once, and again when its content changes.';
+
 grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_loader, operator;
 grant insert, update on ops.landing to sluice_loader;
+grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
 grant select on ops.landing to sluice_transformer;
 grant update (published_at) on ops.landing to sluice_publisher;
 grant insert on ops.gate_result to sluice_gate;

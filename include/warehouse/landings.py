@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 from include.warehouse.session import psycopg_session
+
+CursorType = Literal["number", "timestamp", "text"]
+CURSOR_TYPES: Mapping[CursorType, str] = {"number": "numeric", "timestamp": "timestamptz", "text": "text"}
+"""how two values of a cursor compare -> the Postgres type that does so"""
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,53 @@ def latest(dsn: str, *, source: str, entity: str, partition: str) -> Landed | No
             (source, entity, partition),
         )
     return Landed(*rows[0]) if rows else None
+
+
+def cursor(
+    dsn: str, source: str, entity: str, request: Mapping[str, str], *, kind: CursorType, before: date | None
+) -> str | None:
+    """How far an entity is loaded, for one request's values; None while there is nothing.
+
+    Args:
+        dsn: postgresql:// URI of a role that reads `ops`.
+        source: name of the source folder.
+        entity: name of the entity.
+        request: values of the request's variables.
+        kind: how values compare.
+        before: only records of the days before this one count, so that those of later days are asked for again.
+    """
+    with psycopg_session(dsn) as session:
+        rows = session.execute(
+            "select value from ops.cursor_mark where source = %s and entity = %s and request = %s::jsonb "
+            f"and day < coalesce(%s::date, 'infinity') order by value::{CURSOR_TYPES[kind]} desc limit 1",
+            (source, entity, json.dumps(dict(request)), before.isoformat() if before else None),
+        )
+    return str(rows[0][0]) if rows else None
+
+
+def pending(dsn: str, *, source: str, entity: str) -> list[Landed]:
+    """Landings whose rows are in raw and not published, oldest first: an earlier run stopped behind its load.
+
+    Those count no more whose files have all been landed anew since.
+    """
+    with psycopg_session(dsn) as session:
+        rows = session.execute(
+            "select landing_id, uri, sha256, false from ops.landing as waiting "
+            "where source = %s and entity = %s and loaded_at is not null and published_at is null "
+            "and superseded_by is null and not exists ("
+            "    select 1 from ops.loaded_file as file where file.landing_id = waiting.landing_id having count(*) > 0 "
+            "    and bool_and(exists (select 1 from ops.loaded_file as newer where newer.source = file.source "
+            "        and newer.entity = file.entity and newer.uri = file.uri and newer.landing_id > file.landing_id))"
+            ") order by landing_id",
+            (source, entity),
+        )
+    return [Landed(*row) for row in rows]
+
+
+def loaded_files(dsn: str, *, source: str, entity: str) -> set[tuple[str, str]]:
+    """URI and ETag of the files that are in raw."""
+    with psycopg_session(dsn) as session:
+        rows = session.execute(
+            "select uri, etag from ops.loaded_file where source = %s and entity = %s", (source, entity)
+        )
+    return {(str(uri), str(etag)) for uri, etag in rows}

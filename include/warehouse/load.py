@@ -3,7 +3,8 @@
 Tables of the modes `append` and `replace` are partitioned by landing (LIST on `_landing_id`): a load fills a table of
 its own and attaches it, `replace` drops in the same transaction what the landing supersedes. So a load costs the same
 whatever the table holds, and a landing loaded twice is there once. Tables of the mode `upsert` are keyed: a later
-landing's row takes the place of an earlier one's, never the other way round.
+landing's row takes the place of an earlier one's, never the other way round, and `RawTable.absent` says what becomes of
+the rows that a complete landing no longer has.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import adbc_driver_manager
 import psycopg2
 import pyarrow as pa
 
-from include.warehouse.session import PsycopgSession, Session, arrow_session, psycopg_session
+from include.warehouse.jsonb import storable
+from include.warehouse.landings import CURSOR_TYPES, CursorType
+from include.warehouse.session import ArrowSession, PsycopgSession, Session, arrow_session, psycopg_session
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +40,54 @@ _META = {
 }
 
 
+Record = tuple[bytes, bytes | None]
+"""A JSON record's own text, and what was asked for, JSON too"""
+
+
 class LoadError(Exception):
     """A load was refused or failed: nothing of it is in raw. The message names table, landing and fault."""
 
 
 @dataclass(frozen=True)
+class CursorMark:
+    """What is remembered of a landing's records, for the next one to begin there.
+
+    Attributes:
+        field: Path in a record of the value that only grows.
+        type: How two values compare: number, timestamp or text.
+        by: Path of a record's time (ISO 8601); a mark is kept for each of its days, so that a run can look back.
+    """
+
+    field: str
+    type: CursorType
+    by: str | None = None
+
+
+@dataclass(frozen=True)
 class RawTable:
-    """A table of the schema `raw`: of declared columns (name in lower case -> field type) or else of JSON documents."""
+    """A table of the schema `raw`: of declared columns (name in lower case -> field type) or else of JSON records.
+
+    Attributes:
+        name: Name in the schema.
+        mode: What becomes of rows that are there: see above.
+        columns: Declared columns; None for JSON records.
+        keys: With mode `upsert`, the columns that tell rows apart, or paths into the record.
+        has_request: Beside each JSON record stands what was asked for, as `_request`.
+        cursor: What is remembered of the records, for the next landing to begin there.
+        description: Its comment in the database.
+        absent: With mode `upsert`, what becomes of rows that a landing lacks: `keep`, for landings that are not
+            complete; `mark` sets `_absent_since` to when the landing was fetched, and `_landing_id` to the landing, so
+            that the run's slice has them (a row that is back is marked no more); `delete`.
+    """
 
     name: str
     mode: Literal["append", "replace", "upsert"]
     columns: Mapping[str, str] | None = None
     keys: Sequence[str] = ()
+    has_request: bool = False
+    cursor: CursorMark | None = None
     description: str = ""
+    absent: Literal["keep", "mark", "delete"] = "keep"
 
     @property
     def sql_columns(self) -> dict[str, str]:
@@ -58,7 +96,8 @@ class RawTable:
             own = {name: _POSTGRES_TYPE[kind] for name, kind in self.columns.items()}
         else:
             own = {"payload": "jsonb not null"} | ({"_key": "text primary key"} if self.keys else {})
-        return own | _META
+            own |= {"_request": "jsonb not null default '{}'"} if self.has_request else {}
+        return own | ({"_absent_since": "timestamptz"} if self.absent == "mark" else {}) | _META
 
 
 def create_table(dsn: str, table: RawTable) -> None:
@@ -68,6 +107,8 @@ def create_table(dsn: str, table: RawTable) -> None:
         known = _columns(session, table.name)
         if not known:
             columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in table.sql_columns.items())
+            if table.mode == "upsert" and table.columns is not None:
+                columns += f", primary key ({_list(table.keys)})"
             layout = "" if table.mode == "upsert" else " partition by list (_landing_id)"
             session.execute(f"create table raw.{_quoted(table.name)} ({columns}){layout}")
             if table.mode == "upsert":
@@ -81,12 +122,12 @@ def load_batches(dsn: str, table: RawTable, landing_id: int, batches: pa.RecordB
 
     Args:
         dsn: postgresql:// URI of the role that owns `raw`.
-        table: where to; mode `append` or `replace`.
+        table: where to; with mode `upsert` its `keys` are columns.
         landing_id: a row of `ops.landing`.
         batches: the landing's rows with `_landing_id` and `_row`; columns the table lacks are added to it.
 
     Returns:
-        Rows loaded.
+        Rows loaded; with mode `upsert` the distinct keys among them.
 
     Raises:
         LoadError: nothing was loaded, the message says why.
@@ -94,6 +135,8 @@ def load_batches(dsn: str, table: RawTable, landing_id: int, batches: pa.RecordB
     try:
         with arrow_session(dsn) as session:
             _add_new_columns(session, table, batches.schema)
+            if table.mode == "upsert":
+                return _upsert_batches(session, table, landing_id, batches)
             target = _open_partition(session, table, landing_id)
             rows = session.cursor.adbc_ingest(target, batches, mode="append", db_schema_name="raw")
             return _close_partition(session, table, landing_id, target, rows)
@@ -101,14 +144,15 @@ def load_batches(dsn: str, table: RawTable, landing_id: int, batches: pa.RecordB
         raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from fault
 
 
-def load_documents(dsn: str, table: RawTable, landing_id: int, documents: Iterable[bytes]) -> int:
-    """Load a landing of JSON documents, streamed into jsonb as they came.
+def load_documents(dsn: str, table: RawTable, landing_id: int, records: Iterable[Record]) -> int:
+    """Load a landing of JSON records, streamed into jsonb as they came (but for what it cannot hold: see `jsonb`).
 
     Args:
         dsn: postgresql:// URI of the role that owns `raw`.
         table: where to; with mode `upsert` its `keys` are paths into the document (`id`, `user.id`).
         landing_id: a row of `ops.landing`.
-        documents: raw JSON, one document each, without raw newlines.
+        records: raw JSON without raw newlines, each with what was asked for (JSON too), which goes into `_request`
+            where the table has it.
 
     Returns:
         Rows loaded; with mode `upsert` the distinct keys among them.
@@ -119,10 +163,12 @@ def load_documents(dsn: str, table: RawTable, landing_id: int, documents: Iterab
     try:
         with psycopg_session(dsn) as session:
             if table.mode == "upsert":
-                return _upsert_documents(session, table, landing_id, documents)
+                return _upsert_documents(session, table, landing_id, records)
             target = _open_partition(session, table, landing_id)
-            rows = _copy_documents(session, f"raw.{_quoted(target)}", landing_id, documents)
-            return _close_partition(session, table, landing_id, target, rows)
+            rows = _copy_documents(session, f"raw.{_quoted(target)}", table, landing_id, records)
+            _close_partition(session, table, landing_id, target, rows)
+            _mark(session, table, landing_id)
+            return rows
     except (psycopg2.Error, UnicodeDecodeError) as fault:
         raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from fault
 
@@ -156,44 +202,140 @@ def _close_partition(session: Session, table: RawTable, landing_id: int, target:
     return rows
 
 
-def _upsert_documents(session: PsycopgSession, table: RawTable, landing_id: int, documents: Iterable[bytes]) -> int:
+def _upsert_batches(session: ArrowSession, table: RawTable, landing_id: int, batches: pa.RecordBatchReader) -> int:
     _lock_partition(session, table, landing_id)
+    columns = batches.schema.names
     session.execute(
-        "create temporary table incoming (payload jsonb not null, _landing_id bigint not null, _row bigint not null) "
-        "on commit drop"
+        f"create temporary table incoming on commit drop as "
+        f"select {_list(columns)} from raw.{_quoted(table.name)} limit 0"
     )
-    _copy_documents(session, "incoming", landing_id, documents)
-    parts = [f"payload #>> '{{{','.join(key.split('.'))}}}'" for key in table.keys]
+    session.cursor.adbc_ingest("incoming", batches, mode="append", temporary=True)
+    return _merge_incoming(session, table, landing_id, columns, table.keys)
+
+
+def _upsert_documents(session: PsycopgSession, table: RawTable, landing_id: int, records: Iterable[Record]) -> int:
+    _lock_partition(session, table, landing_id)
+    # null as soon as one of them is
+    key = " || '|' || ".join(f"({_at(path)})" for path in table.keys)
+    session.execute(
+        "create temporary table incoming (payload jsonb not null, _request jsonb not null default '{}', "
+        "_landing_id bigint not null, _row bigint not null, "
+        f"_key text generated always as ({key}) stored) on commit drop"
+    )
+    _copy_documents(session, "incoming", table, landing_id, records)
+    columns = ("payload", "_key", *(["_request"] if table.has_request else []), "_landing_id", "_row")
+    rows = _merge_incoming(session, table, landing_id, columns, ("_key",))
+    _mark(session, table, landing_id)
+    return rows
+
+
+def _merge_incoming(
+    session: Session, table: RawTable, landing_id: int, columns: Sequence[str], keys: Sequence[str]
+) -> int:
+    """The rows of the temporary table `incoming` take their places in a keyed table; the load is booked."""
+    target = f"raw.{_quoted(table.name)}"
     keyless = session.execute(
-        f"select min(_row) from incoming where {' or '.join(f'{part} is null' for part in parts)}"
+        f"select min(_row) from incoming where {' or '.join(f'{_quoted(key)} is null' for key in keys)}"
     )
     if keyless[0][0] is not None:
         raise LoadError(
-            f"raw.{table.name}: landing {landing_id} was not loaded: its document {keyless[0][0]} lacks a value "
+            f"raw.{table.name}: landing {landing_id} was not loaded: its record {keyless[0][0]} (from 0) lacks a value "
             f"for the key ({', '.join(table.keys)}); mend load.keys in source.yml"
         )
-    # two of one key in a landing: the later one holds. A replay of an older landing never undoes a newer one.
+    session.execute("analyze incoming")
+    if table.absent == "keep" or not _has_later(session, table, landing_id):
+        # What the landing does not have of a row, the row has no more.
+        set_all = ", ".join(
+            f"{_quoted(name)} = excluded.{_quoted(name)}"
+            for name in sorted(_columns(session, table.name) - {*keys, "_loaded_at"})
+        )
+        # Two of one key in a landing: the later one holds. A replay of an older landing never undoes a newer one.
+        session.execute(
+            f"insert into {target} as kept ({_list(columns)}) "
+            f"select distinct on ({_list(keys)}) {_list(columns)} from incoming order by {_list(keys)}, _row desc "
+            f"on conflict ({_list(keys)}) do update set {set_all}, _loaded_at = now() "
+            f"where kept._landing_id <= excluded._landing_id"
+        )
+        _settle_absent(session, table, landing_id, keys)
+    ((rows,),) = session.execute(f"select count(*) from (select distinct {_list(keys)} from incoming) as keyed")
+    _book(session, landing_id, rows, [])
+    log.info("loaded table=raw.%s landing_id=%d rows=%d", table.name, landing_id, rows)
+    return int(rows)
+
+
+def _settle_absent(session: Session, table: RawTable, landing_id: int, keys: Sequence[str]) -> None:
+    """What `RawTable.absent` says becomes of the rows whose keys a complete landing, in `incoming`, does not have."""
+    if table.absent == "keep":
+        return
+    same = " and ".join(f"incoming.{_quoted(key)} = kept.{_quoted(key)}" for key in keys)
+    absent = f"kept._landing_id < {landing_id} and not exists (select from incoming where {same})"
+    if table.absent == "delete":
+        session.execute(f"delete from raw.{_quoted(table.name)} as kept where {absent}")
+        return
+    # Marked once: who is absent for longer is no news of the later landing. They stand at no place in the landing's
+    # objects, so they count down from -1: `_landing_id` and `_row` together stay unique.
     session.execute(
-        f"insert into raw.{_quoted(table.name)} as kept (payload, _key, _landing_id, _row) "
-        f"select distinct on (_key) payload, _key, _landing_id, _row "
-        f"from (select concat_ws('|', {', '.join(parts)}) as _key, * from incoming) as keyed order by _key, _row desc "
-        f"on conflict (_key) do update set payload = excluded.payload, _landing_id = excluded._landing_id, "
-        f"_row = excluded._row, _loaded_at = now() where kept._landing_id <= excluded._landing_id"
+        f"with gone as (select {_list(keys)}, -row_number() over (order by {_list(keys)}) as place "
+        f"from raw.{_quoted(table.name)} as kept where kept._absent_since is null and {absent}) "
+        f"update raw.{_quoted(table.name)} as kept set _absent_since = landing.fetched_at, "
+        f"_landing_id = {landing_id}, _row = incoming.place, _loaded_at = now() "
+        f"from ops.landing as landing, gone as incoming where landing.landing_id = {landing_id} and {same}"
     )
-    ((keys,),) = session.execute(f"select count(distinct ({', '.join(parts)})) from incoming")
-    _book(session, landing_id, keys, [])
-    log.info("loaded table=raw.%s landing_id=%d rows=%d", table.name, landing_id, keys)
-    return int(keys)
 
 
-def _copy_documents(session: PsycopgSession, target: str, landing_id: int, documents: Iterable[bytes]) -> int:
-    # \x01 and \x02 cannot stand in JSON, so no document needs quoting or escaping
+def _has_later(session: Session, table: RawTable, landing_id: int) -> bool:
+    """Whether a later landing is loaded, of whatever partition: a complete one leaves an older one nothing to say."""
+    session.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"raw.{table.name}",))
+    ((later,),) = session.execute(
+        "select count(*) from ops.landing as later join ops.landing as this using (source, entity) "
+        "where this.landing_id = %s and later.landing_id > this.landing_id and later.loaded_at is not null",
+        (landing_id,),
+    )
+    return bool(later)
+
+
+def _copy_documents(
+    session: PsycopgSession, target: str, table: RawTable, landing_id: int, records: Iterable[Record]
+) -> int:
+    if table.has_request:
+        columns = "payload, _request, _landing_id, _row"
+        lines = (
+            b"%b\x02%b\x02%d\x02%d\n" % (storable(record), request or b"{}", landing_id, row)
+            for row, (record, request) in enumerate(records)
+        )
+    else:
+        columns = "payload, _landing_id, _row"
+        lines = (b"%b\x02%d\x02%d\n" % (storable(record), landing_id, row) for row, (record, _) in enumerate(records))
+    # \x01 and \x02 cannot stand in JSON, so no record needs quoting or escaping
     session.cursor.copy_expert(
-        f"copy {target} (payload, _landing_id, _row) from stdin "
-        r"with (format csv, quote e'\x01', delimiter e'\x02')",
-        _Lines(b"%b\x02%d\x02%d\n" % (document, landing_id, row) for row, document in enumerate(documents)),
+        f"copy {target} ({columns}) from stdin " r"with (format csv, quote e'\x01', delimiter e'\x02')", _Lines(lines)
     )
     return session.cursor.rowcount
+
+
+def _mark(session: Session, table: RawTable, landing_id: int) -> None:
+    """Remember how far the landing's records go: the greatest value for each request and day. It never goes back."""
+    if table.cursor is None:
+        return
+    kind = CURSOR_TYPES[table.cursor.type]
+    request = "_request" if table.has_request else "'{}'::jsonb"
+    by = f"cast(({_at(table.cursor.by)})::timestamptz at time zone 'UTC' as date)" if table.cursor.by else "null"
+    session.execute(
+        "insert into ops.cursor_mark as held (source, entity, request, day, value, landing_id) "
+        "select distinct on (request, day) source, entity, request, day, value, landing_id from ("
+        f"select landing.source, landing.entity, {request} as request, "
+        f"coalesce({by}, date '0001-01-01') as day, {_at(table.cursor.field)} as value, landing.landing_id "
+        f"from raw.{_quoted(table.name)} join ops.landing as landing on landing.landing_id = _landing_id "
+        f"where _landing_id = {landing_id}) as records "
+        f"where value is not null order by request, day, value::{kind} desc "
+        "on conflict (source, entity, request, day) do update "
+        "set value = excluded.value, landing_id = excluded.landing_id "
+        f"where excluded.value::{kind} > held.value::{kind}"
+    )
+
+
+def _at(path: str) -> str:
+    return f"payload #>> '{{{path.replace('.', ',')}}}'"
 
 
 class _Lines:
@@ -290,6 +432,10 @@ def _sql_type(field: pa.Field) -> str:
 def _partition_name(table: RawTable, landing_id: int) -> str:
     # landing ids differ between tables too, so a cut name stays unique (Postgres allows 63 bytes)
     return f"{table.name[:46]}_{landing_id}"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(_quoted, names))
 
 
 def _quoted(name: str) -> str:

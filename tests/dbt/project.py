@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from dbt.cli.main import dbtRunner
 from include.pipeline.model import load_source
 from include.pipeline.steps import raw_table
 from include.warehouse import landings
-from include.warehouse.load import create_table, load_batches, load_documents
+from include.warehouse.load import RawTable, create_table, load_batches, load_documents
 from tests.conftest import Warehouse
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
-_SOURCES = {name: load_source(name) for name in ("tlc", "openweather")}
+_SOURCES = {name: load_source(name) for name in ("tlc", "openweather", "driven")}
 _landing_ids = itertools.count(1_700_000_000_000_000)
 
 
@@ -57,12 +57,14 @@ class Project:
         """Make the raw tables, empty, as the pipeline does before dbt runs."""
         for source in _SOURCES.values():
             for entity in source.entities:
-                create_table(self.warehouse.dsn("sluice_loader"), raw_table(source, entity))
+                create_table(self.warehouse.dsn("sluice_loader"), _table(source.name, entity))
 
-    def load_rows(self, entity: str, partition: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> int:
-        """Land and load rows of `tlc`; columns that are not given are null. Returns the landing's id."""
-        table = raw_table(_SOURCES["tlc"], entity)
-        landing_id = self._book("tlc", entity, partition)
+    def load_rows(
+        self, entity: str, partition: str, rows: pa.Table | Sequence[Mapping[str, Any]], *, source: str = "tlc"
+    ) -> int:
+        """Land and load rows of a file; declared columns that are not given are null. Returns the landing's id."""
+        table = _table(source, entity)
+        landing_id = self._book(source, entity, partition)
         given = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows))
         given = given.rename_columns([name.lower() for name in given.column_names])
         types = {"bigint": pa.int64(), "double": pa.float64(), "text": pa.string(), "timestamp": pa.timestamp("us")}
@@ -72,6 +74,8 @@ class Project:
             else pa.nulls(given.num_rows, types[kind])
             for name, kind in (table.columns or {}).items()
         }
+        # what source.yml does not declare goes along, as it does with new_columns: evolve
+        columns |= {name: given[name] for name in given.column_names if name not in columns}
         columns["_landing_id"] = pa.array([landing_id] * given.num_rows, pa.int64())
         columns["_row"] = pa.array(range(given.num_rows), pa.int64())
         load_batches(self.warehouse.dsn("sluice_loader"), table, landing_id, pa.table(columns).to_reader())
@@ -81,8 +85,23 @@ class Project:
         """Land and load payloads of `openweather`. Returns the landing's id."""
         landing_id = self._book("openweather", "observations", partition)
         table = raw_table(_SOURCES["openweather"], "observations")
-        documents = [json.dumps(payload).encode() for payload in payloads]
+        documents = [(json.dumps(payload).encode(), None) for payload in payloads]
         load_documents(self.warehouse.dsn("sluice_loader"), table, landing_id, documents)
+        return landing_id
+
+    def load_records(
+        self,
+        source: str,
+        entity: str,
+        partition: str,
+        records: Sequence[Mapping[str, Any]],
+        request: Mapping[str, str] | None = None,
+    ) -> int:
+        """Land and load JSON records of any source, all of one request. Returns the landing's id."""
+        landing_id = self._book(source, entity, partition)
+        asked = json.dumps(request or {}).encode()
+        documents = [(json.dumps(record, ensure_ascii=False).encode(), asked) for record in records]
+        load_documents(self.warehouse.dsn("sluice_loader"), _table(source, entity), landing_id, documents)
         return landing_id
 
     def dbt(self, *arguments: str, landing_ids: Sequence[int] = ()) -> dict[str, Node]:
@@ -170,6 +189,11 @@ class Project:
             "SLUICE_DBT_PASSWORD": self.warehouse.password("sluice_transformer"),
             "SLUICE_DBT_DBNAME": self.warehouse.dbname,
         }
+
+
+def _table(source: str, entity: str) -> RawTable:
+    table = raw_table(_SOURCES[source], entity)
+    return table if _SOURCES[source].entities[entity].is_file else replace(table, columns=None)
 
 
 @contextmanager

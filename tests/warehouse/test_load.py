@@ -3,7 +3,8 @@
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from typing import Any
 
 import psycopg2
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from include.warehouse import landings
-from include.warehouse.load import LoadError, RawTable, create_table, load_batches, load_documents
+from include.warehouse.load import CursorMark, LoadError, RawTable, create_table, load_batches, load_documents
 from tests.conftest import Warehouse
 
 Book = Callable[..., int]
@@ -146,11 +147,16 @@ def test_two_loads_of_a_partition_at_once_leave_one_landing(warehouse: Warehouse
     assert all("superseded" in message for message in refused)
 
 
+def alone(texts: Iterable[bytes]) -> list[tuple[bytes, None]]:
+    """Records without a word on what was asked for."""
+    return [(text, None) for text in texts]
+
+
 def test_documents_arrive_as_they_came(warehouse: Warehouse, users: RawTable, book: Book) -> None:
     landing = book()
     document = {"id": 1, "at": {"dt": 5}, "big": 2**80, "text": 'a\n"\\ \u0001 \u0002 ü 🚕 \\n,', "none": None}
     texts = [json.dumps(document).encode(), json.dumps({**document, "id": 2}, ensure_ascii=False).encode()]
-    assert load_documents(warehouse.dsn("sluice_loader"), users, landing, texts) == 2
+    assert load_documents(warehouse.dsn("sluice_loader"), users, landing, alone(texts)) == 2
     rows = rows_of(warehouse, f"select payload, _key, _landing_id, _row from raw.{users.name} order by _key")
     assert rows == [(document, "1|5", landing, 0), ({**document, "id": 2}, "2|5", landing, 1)]
 
@@ -161,9 +167,9 @@ def test_an_upsert_takes_the_place_of_what_has_its_key(warehouse: Warehouse, use
     def say(value: str, *ids: int) -> list[bytes]:
         return [json.dumps({"id": one, "at": {"dt": 5}, "says": value}).encode() for one in ids]
 
-    load_documents(dsn, users, first, say("old", 1, 2))
-    load_documents(dsn, users, second, say("new", 2, 3))
-    load_documents(dsn, users, first, say("old", 1, 2))  # replayed: the newer landing's row stays
+    load_documents(dsn, users, first, alone(say("old", 1, 2)))
+    load_documents(dsn, users, second, alone(say("new", 2, 3)))
+    load_documents(dsn, users, first, alone(say("old", 1, 2)))  # replayed: the newer landing's row stays
     rows = rows_of(
         warehouse, f"select payload ->> 'id', payload ->> 'says', _landing_id from raw.{users.name} order by 1"
     )
@@ -172,14 +178,14 @@ def test_an_upsert_takes_the_place_of_what_has_its_key(warehouse: Warehouse, use
 
 def test_of_two_documents_with_one_key_the_later_holds(warehouse: Warehouse, users: RawTable, book: Book) -> None:
     texts = [b'{"id": 1, "at": {"dt": 5}, "n": %d}' % number for number in (1, 2)]
-    assert load_documents(warehouse.dsn("sluice_loader"), users, book(), texts) == 1
+    assert load_documents(warehouse.dsn("sluice_loader"), users, book(), alone(texts)) == 1
     assert rows_of(warehouse, f"select payload ->> 'n', _row from raw.{users.name}") == [("2", 1)]
 
 
 def test_a_document_without_its_key_is_named(warehouse: Warehouse, users: RawTable, book: Book) -> None:
     texts = [b'{"id": 1, "at": {"dt": 5}}', b'{"id": 1}']
-    with pytest.raises(LoadError, match=r"document 1 lacks a value for the key \(id, at\.dt\)"):
-        load_documents(warehouse.dsn("sluice_loader"), users, book(), texts)
+    with pytest.raises(LoadError, match=r"record 1 \(from 0\) lacks a value for the key \(id, at\.dt\)"):
+        load_documents(warehouse.dsn("sluice_loader"), users, book(), alone(texts))
     assert rows_of(warehouse, f"select * from raw.{users.name}") == []
 
 
@@ -188,7 +194,7 @@ def test_documents_of_the_mode_append_stay_beside_each_other(warehouse: Warehous
     create_table(dsn, table)
     for landing in (book(partition="2024-01-01"), book(partition="2024-01-01")):
         for _ in range(2):
-            load_documents(dsn, table, landing, [b'{"a": 1}'])
+            load_documents(dsn, table, landing, alone([b'{"a": 1}']))
     assert rows_of(warehouse, "select count(*), count(distinct _landing_id) from raw.shop__events") == [(2, 2)]
 
 
@@ -207,3 +213,64 @@ def test_the_latest_landing_of_a_partition_is_told(warehouse: Warehouse, book: B
     assert found is not None
     assert (found.landing_id, found.sha256, found.is_published) == (newest, "b", False)
     assert landings.latest(dsn, source="shop", entity="latest", partition="2024-02") is None
+
+
+def test_records_stand_beside_what_was_asked_for(warehouse: Warehouse, book: Book) -> None:
+    dsn, table = warehouse.dsn("sluice_loader"), RawTable("shop__asked", "append", has_request=True)
+    create_table(dsn, table)
+    load_documents(dsn, table, book(partition="1"), [(b'{"a": 1}', b'{"town": "Oslo"}'), (b'{"a": 2}', None)])
+    rows = rows_of(warehouse, f"select payload, _request from raw.{table.name} order by _row")
+    assert rows == [({"a": 1}, {"town": "Oslo"}), ({"a": 2}, {})]
+
+
+def test_a_table_from_before_gets_its_column_for_what_was_asked(warehouse: Warehouse, book: Book) -> None:
+    dsn = warehouse.dsn("sluice_loader")
+    create_table(dsn, RawTable("shop__older", "append"))
+    load_documents(dsn, RawTable("shop__older", "append"), book(partition="1"), alone([b"{}"]))
+    create_table(dsn, RawTable("shop__older", "append", has_request=True))
+    assert rows_of(warehouse, "select _request from raw.shop__older") == [({},)]
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_the_cursor_moves_with_the_rows_and_never_back(warehouse: Warehouse, book: Book, mode: str) -> None:
+    dsn = warehouse.dsn("sluice_loader")
+    table = RawTable(
+        f"shop__posts_{mode}",
+        "upsert" if mode == "upsert" else "append",
+        keys=("id",) if mode == "upsert" else (),
+        has_request=True,
+        cursor=CursorMark("id", "number", by="at"),
+    )
+    create_table(dsn, table)
+
+    def cursor(town: str, before: date | None = None) -> str | None:
+        return landings.cursor(dsn, "shop", mode, {"town": town}, kind="number", before=before)
+
+    def load(*posts: tuple[int, str, str]) -> None:
+        landing = book(entity=mode, partition="all")
+        records = [
+            (json.dumps({"id": str(number), "at": at}).encode(), json.dumps({"town": town}).encode())
+            for number, at, town in posts
+        ]
+        load_documents(dsn, table, landing, records)
+
+    assert cursor("Oslo") is None
+    load((9, "2026-11-20T23:00:00-02:00", "Oslo"), (100, "2026-11-20T12:00:00Z", "Oslo"), (7, "2026-11-19", "Lima"))
+    assert (cursor("Oslo"), cursor("Lima")) == ("100", "7")  # as numbers: 9 is no greater than 100
+    assert cursor("Oslo", date(2026, 11, 21)) == "100"
+    assert cursor("Oslo", date(2026, 11, 20)) is None
+    load((50, "2026-11-20T01:00:00Z", "Oslo"), (8, "2026-11-20", "Lima"))  # late ones
+    assert (cursor("Oslo"), cursor("Lima"), cursor("Lima", date(2026, 11, 20))) == ("100", "8", "7")
+
+
+def test_a_load_that_fails_leaves_the_cursor_where_it_was(warehouse: Warehouse, book: Book) -> None:
+    dsn = warehouse.dsn("sluice_loader")
+    table = RawTable("shop__broken", "append", cursor=CursorMark("id", "number"))
+    create_table(dsn, table)
+    load_documents(dsn, table, book(entity="broken", partition="1"), alone([b'{"id": 1}']))
+    with pytest.raises(LoadError):
+        load_documents(dsn, table, book(entity="broken", partition="2"), alone([b'{"id": 2}', b'{"id": }']))
+    with pytest.raises(LoadError, match="invalid input syntax for type numeric"):
+        load_documents(dsn, table, book(entity="broken", partition="3"), alone([b'{"id": "x"}']))
+    assert landings.cursor(dsn, "shop", "broken", {}, kind="number", before=None) == "1"
+    assert rows_of(warehouse, f"select payload from raw.{table.name}") == [({"id": 1},)]

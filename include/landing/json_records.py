@@ -1,0 +1,131 @@
+"""The records of a JSON document, as the exact bytes in which they stand there.
+
+Numbers keep all their digits, strings their escapes, members their order: nothing is parsed and written again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from json import JSONDecoder
+from json.decoder import scanstring  # type: ignore[attr-defined] # json's own, in C
+from typing import TYPE_CHECKING
+
+from include.landing.manifest import LandingError, Manifest
+
+if TYPE_CHECKING:
+    from include.landing.store import LandingStore
+
+# Numbers as text: they are passed over here, and an int of 5,000 digits is none to Python.
+_SCAN = JSONDecoder(parse_int=str, parse_float=str).scan_once  # type: ignore[attr-defined]
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_EXCERPT_CHARACTERS = 40
+
+
+def landed_records(
+    store: LandingStore, manifest: Manifest, path: Sequence[str] = ()
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """All records of a landing in their order, each with what was asked for (JSON), where the manifest says it."""
+    asked = itertools.chain.from_iterable(
+        itertools.repeat(json.dumps(one.values).encode(), one.documents) for one in manifest.asked
+    )
+    for document in store.iter_documents(manifest):
+        values = next(asked, None)
+        for record in iter_records(document, path):
+            yield record, values
+
+
+def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:
+    """The records of a document: those of the array at a path, or the one object there; none where it leads nowhere.
+
+    Args:
+        document: JSON (RFC 8259), UTF-8.
+        path: keys of objects that lead to the records; empty where the document is the record, or the array of them.
+            Of members of the same name the first counts.
+
+    Yields:
+        Each record's own bytes.
+
+    Raises:
+        LandingError: the document is not JSON, or a record is no object.
+    """
+    try:
+        text = document.decode()
+        start = _find(text, _after_blanks(text, 0), path)
+        if start is None:
+            return
+        for begin, end in _elements(text, start):
+            if text[begin] != "{":
+                raise LandingError(
+                    f"a record is no JSON object but {text[begin : min(end, begin + _EXCERPT_CHARACTERS)]}; "
+                    "mend 'records' in source.yml"
+                )
+            yield text[begin:end].encode()
+    except (ValueError, IndexError, RecursionError) as fault:
+        raise LandingError(f"a document is not JSON ({type(fault).__name__}: {fault}); see the landing gate") from None
+
+
+def _find(text: str, start: int, path: Sequence[str]) -> int | None:
+    """Where the value at a path begins; None where the path leads nowhere or to null."""
+    for key in path:
+        found = next((begin for name, begin in _members(text, start) if name == key), None)
+        if found is None:
+            return None
+        start = found
+    return None if path and text.startswith("null", start) else start
+
+
+def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
+    """The members of the object that begins here: name, and where its value begins. None of another value."""
+    if text[start] != "{":
+        _end(text, start)
+        return
+    at = _after_blanks(text, start + 1)
+    while text[at] != "}":
+        if text[at] != '"':
+            raise ValueError(f"a member's name is missing at character {at}")
+        name, at = scanstring(text, at + 1)
+        at = _after_blanks(text, at)
+        if text[at] != ":":
+            raise ValueError(f"a colon is missing at character {at}")
+        begin = _after_blanks(text, at + 1)
+        yield name, begin
+        at = _next(text, _end(text, begin), "}")
+
+
+def _elements(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """Where each element of the array that begins here begins and ends; of another value, where that does."""
+    if text[start] != "[":
+        yield start, _end(text, start)
+        return
+    at = _after_blanks(text, start + 1)
+    while text[at] != "]":
+        end = _end(text, at)
+        yield at, end
+        at = _next(text, end, "]")
+
+
+def _end(text: str, start: int) -> int:
+    """Where the value that begins here ends."""
+    try:
+        end: int = _SCAN(text, start)[1]
+    except StopIteration:
+        raise ValueError(f"a value is missing at character {start}") from None
+    return end
+
+
+def _next(text: str, end: int, closing: str) -> int:
+    """Where the next element or member begins, or the closing bracket stands."""
+    at = _after_blanks(text, end)
+    if text[at] == closing:
+        return at
+    if text[at] != ",":
+        raise ValueError(f"a comma is missing at character {at}")
+    return _after_blanks(text, at + 1)
+
+
+def _after_blanks(text: str, at: int) -> int:
+    found = _BLANKS.match(text, at)
+    return found.end() if found else at
