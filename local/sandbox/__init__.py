@@ -9,6 +9,9 @@ Modules, one a concern:
 - `settings.py`: every setting, from flags and `SANDBOX_*` environment variables.
 - `app.py`: the app, built from one router a source. A further source is one module and one line in its table.
 - `openweather.py` with `weather.py`: current weather. `tlc.py` with `trips.py` and `newyork.py`: the taxi file host.
+  `driven.py` with `usage.py`: broadband sessions. `opensea.py` with `nfts.py`: collections. `x.py` with `posts.py`:
+  accounts and timelines.
+- `access.py`: keys and quotas of the APIs that have them.
 - `data.py`: real payloads under `--data`, which come before synthetic ones.
 - `faults.py`: misbehaviour on demand and request counts, for tests.
 """

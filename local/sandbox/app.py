@@ -6,7 +6,7 @@ from html import escape
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 
-from local.sandbox import driven, faults, opensea, openweather, tlc
+from local.sandbox import driven, faults, opensea, openweather, tlc, x
 from local.sandbox.data import check_folder
 from local.sandbox.settings import Settings
 
@@ -15,6 +15,7 @@ SOURCES: dict[str, Callable[[Settings], APIRouter]] = {
     tlc.NAME: tlc.router,
     driven.NAME: driven.router,
     opensea.NAME: opensea.router,
+    x.NAME: x.router,
 }
 """Each source's routes, by its name, which is also its folder's under `--data`. A further source is one line here."""
 

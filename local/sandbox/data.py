@@ -4,6 +4,9 @@ Layout: one folder a source, files under their upstream names.
 
     DIR/tlc/yellow_tripdata_2024-01.parquet  DIR/tlc/green_tripdata_2024-01.parquet  DIR/tlc/taxi_zone_lookup.csv
     DIR/openweather/*.json                   each file one payload or an array of them
+    DIR/opensea/*.json                       pages of NFTs, or NFTs one by one; payloads of API v1 are passed over
+    DIR/x/*.json                             answers with users or posts in `data`
+    DIR/driven/*.csv                         batches with the API's 16 columns or more
 """
 
 import json
@@ -24,11 +27,13 @@ class Payload:
     Attributes:
         text: The object exactly as the file writes it, so that serving it changes no digit.
         value: The same, parsed.
+        file: Where it stands.
         origin: File and position, for messages.
     """
 
     text: str
     value: dict[str, Any]
+    file: Path
     origin: str
 
 
@@ -62,7 +67,7 @@ def read_payloads(folder: Path) -> Iterator[Payload]:
             origin = f"{path}, payload {number}"
             if not isinstance(value, dict):
                 raise DataError(f"{origin} is not a JSON object; each file holds one payload or an array of them")
-            yield Payload(text=text[start:end], value=value, origin=origin)
+            yield Payload(text=text[start:end], value=value, file=path, origin=origin)
 
 
 def _objects(text: str) -> Iterator[tuple[int, int]]:
