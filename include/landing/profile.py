@@ -27,7 +27,12 @@ _PARQUET_MAGIC = b"PAR1"
 
 
 def profile(
-    store: LandingStore, manifest: Manifest, *, required: Sequence[str] = (), optional: Sequence[str] = ()
+    store: LandingStore,
+    manifest: Manifest,
+    *,
+    required: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    records: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Look at every part of a landing as far as it takes to say whether it can be loaded.
 
@@ -41,6 +46,7 @@ def profile(
         required: Columns that must be there (of JSON documents: top-level members, in each document).
         optional: Columns that may be there. All others are new. Names of columns compare without regard to case
             (`Airport_fee` is `airport_fee`), those of JSON members with it, as JSON does.
+        records: Keys that lead to the records in a JSON document; none where it is the record, or the array of them.
 
     Returns:
         One row a part, and for a landing of no parts one row whose part is `(none)`, with the columns:
@@ -55,7 +61,10 @@ def profile(
     rows: list[dict[str, object]] = []
     for part in manifest.parts:
         try:
-            look = _LOOKS[manifest.format](store, manifest, part)
+            if manifest.format in ("json", "ndjson"):
+                look = _look_at_documents(store, manifest, part, records)
+            else:
+                look = _LOOKS[manifest.format](store, manifest, part)
         except LandingError as error:
             look = _Look(fault=str(error))
         rows.append({"part": part.name, "bytes": part.bytes, **_judge(look, manifest.format, required, optional)})
@@ -169,27 +178,40 @@ def csv_lines(file: BinaryIO) -> Iterator[str]:
         encoding = "utf-8"
 
 
-def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
-    records = faults = 0
+def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, path: Sequence[str]) -> _Look:
+    lines = records = faults = 0
     first: str | None = None
     in_any: dict[str, None] = {}  # a set that keeps its order
     in_all: set[str] | None = None
-    for number, line in enumerate(store.iter_documents(manifest, part), start=1):
-        records += 1
+    for number, line in store.iter_lines(manifest, part):
+        lines += 1
         try:
-            document = parse_json(line)
+            found = _records_at(parse_json(line), path)
         except ValueError as error:
+            records += 1
             fault = f"line {number} is not JSON: {_one_line(error)}"
         else:
-            if isinstance(document, dict):
-                in_any |= dict.fromkeys(document)
-                in_all = set(document) if in_all is None else in_all & document.keys()
+            records += len(found)
+            members = [record.keys() for record in found if isinstance(record, dict)]
+            for names in members:
+                in_any |= dict.fromkeys(names)
+                in_all = set(names) if in_all is None else in_all & names
+            if len(members) == len(found):
                 continue
-            fault = f"line {number} is not an object: {_beginning(line)}"
+            fault = f"line {number} is not an object, or has a record that is none: {_beginning(line)}"
         faults += 1
         first = first or fault
-    more = f" (and {faults - 1} more of {records} lines)" if faults > 1 else ""
+    more = f" (and {faults - 1} more of {lines} lines)" if faults > 1 else ""
     return _Look(records, f"{first}{more}" if first else None, in_all=in_all, in_any=in_any)
+
+
+def _records_at(document: object, path: Sequence[str]) -> Sequence[object]:
+    """The records of a document, as `json_records.iter_records` cuts them out."""
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    if path and document is None:
+        return []
+    return document if isinstance(document, list) else [document]
 
 
 def parse_json(text: bytes) -> object:
@@ -226,6 +248,5 @@ def _one_line(text: object) -> str:
 
 _LOOKS: dict[Format, Callable[[LandingStore, Manifest, Part], _Look]] = {
     "csv": _look_at_csv,
-    "json": _look_at_documents,
     "parquet": _look_at_parquet,
 }

@@ -167,7 +167,7 @@ def test_a_member_is_missing_when_one_document_lacks_it_and_new_when_one_has_it(
         ("", "line 2 is not JSON: Expecting value"),
         ('{"temp": NaN}', "line 2 is not JSON: NaN is no JSON number"),
         ('\ufeff{"a": 1}', "line 2 is not JSON: Unexpected UTF-8 BOM"),
-        ("[1, 2]", 'line 2 is not an object: it begins with "[1, 2]"'),
+        ("[1]", 'line 2 is not an object, or has a record that is none: it begins with "[1]"'),
         ("[" * 100_000, "line 2 is not JSON: it is nested too deeply"),
     ],
 )
@@ -179,8 +179,15 @@ def test_a_document_that_is_none_is_told_with_its_line(store: LandingStore, land
 
 def test_more_faulty_documents_are_counted(store: LandingStore, land: Land) -> None:
     assert look(store, land("json", "1", "{}", "2", "x")).fault == (
-        'line 1 is not an object: it begins with "1" (and 2 more of 4 lines)'
+        'line 1 is not an object, or has a record that is none: it begins with "1" (and 2 more of 4 lines)'
     )
+
+
+def test_records_are_counted_and_known_where_they_stand(store: LandingStore, land: Land) -> None:
+    landing = land("json", '{"data": [{"id": 1, "a": 2}, {"id": 2}], "b": 1}', '{"meta": 0}', '[{"id": 3}]')
+    (seen,) = profile(store, landing, required=["id", "a"], records=["data"]).itertuples()
+    assert (seen.records, seen.documents, seen.fault) == (2, 3, None)
+    assert (seen.missing_columns, seen.new_columns) == ("a", None)
 
 
 def test_the_json_test_suite_is_judged_as_it_judges_itself(real_data: Path) -> None:
