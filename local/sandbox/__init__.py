@@ -13,5 +13,6 @@ Modules, one a concern:
   accounts and timelines.
 - `access.py`: keys and quotas of the APIs that have them.
 - `data.py`: real payloads under `--data`, which come before synthetic ones.
+- `clock.py`: the time that the APIs go by, which tests stop.
 - `faults.py`: misbehaviour on demand and request counts, for tests.
 """

@@ -1,30 +1,19 @@
 """Every setting of the sandbox, in one frozen model read from the environment and the command line."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from local.sandbox.clock import Clock, Moment
 
 PREFIX = "SANDBOX_"
 
 
 class SettingsError(ValueError):
     """A setting that the sandbox cannot start with; its text names the setting, the fault and the remedy."""
-
-
-def _utc_when_naive(value: object) -> object:
-    """Read `2026-11-21T13:05` as UTC: the sandbox's clock has no other zone."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise ValueError(f"{value!r} is not an ISO time such as 2026-11-21T13:05:00Z") from error
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
 
 
 def _counts(value: object) -> object:
@@ -40,17 +29,6 @@ def _counts(value: object) -> object:
 
 Counts = Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_counts)]
 """A number for each name; in the environment `name:number,name:number`."""
-
-
-class Clock:
-    """The sandbox's time; state is the moment at which it stands still, if it does."""
-
-    def __init__(self, now: datetime | None) -> None:
-        self.stands_at = now
-
-    def __call__(self) -> datetime:
-        """Now, in UTC."""
-        return (self.stands_at or datetime.now(UTC)).astimezone(UTC)
 
 
 class Settings(BaseModel):
@@ -82,7 +60,7 @@ class Settings(BaseModel):
 
     cache_dir: Path
     data: Path | None = None
-    now: Annotated[AwareDatetime | None, BeforeValidator(_utc_when_naive)] = None
+    now: Moment | None = None
     openweather_key: SecretStr | None = None
     openweather_calls_per_minute: Annotated[int, Field(ge=1)] = 6000
     yellow_rows: Annotated[int, Field(ge=0)] = 20_000
@@ -100,7 +78,7 @@ class Settings(BaseModel):
 
     @cached_property
     def clock(self) -> Clock:
-        """The sandbox's time: `settings.clock()` is now, in UTC, or where `now` or a control request has stopped it."""
+        """The sandbox's time: `settings.clock()` is now, in UTC."""
         return Clock(self.now)
 
 

@@ -87,7 +87,7 @@ def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
 @pytest.fixture
 def sandbox(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
     """The shared sandbox, behaving, its counts at zero."""
-    for control in ("faults", "requests"):
+    for control in ("faults", "requests", "clock"):
         requests.delete(f"{shared_sandbox.url}/_sandbox/{control}", timeout=10)
     yield shared_sandbox
     requests.delete(f"{shared_sandbox.url}/_sandbox/faults", timeout=10)
