@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from json import JSONDecoder
 from json.decoder import scanstring  # type: ignore[attr-defined] # json's own, in C
 from typing import TYPE_CHECKING
@@ -65,6 +65,18 @@ def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:
             yield text[begin:end].encode()
     except (ValueError, IndexError, RecursionError) as fault:
         raise LandingError(f"a document is not JSON ({type(fault).__name__}: {fault}); see the landing gate") from None
+
+
+def only_members(record: bytes, names: Collection[str]) -> tuple[bytes, list[str]]:
+    """A record with the named members alone, each as it stands; and the names of the others."""
+    text = record.decode()
+    kept, others = [], []
+    for name, begin in _members(text, _after_blanks(text, 0)):
+        if name in names:
+            kept.append(f"{json.dumps(name)}: {text[begin : _end(text, begin)]}")
+        else:
+            others.append(name)
+    return (("{" + ", ".join(kept) + "}").encode(), others) if others else (record, others)
 
 
 def _find(text: str, start: int, path: Sequence[str]) -> int | None:

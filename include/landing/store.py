@@ -21,7 +21,9 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import pyarrow as pa
@@ -48,6 +50,14 @@ _NEWLINES = bytes.maketrans(b"\r\n", b"  ")  # JSON knows newlines as white spac
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
 _LAST_MODIFIED_TICK = timedelta(seconds=2)  # S3 lists times in whole seconds
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An object of the drop zone: its URI, and the ETag that tells its content from a later one's."""
+
+    uri: str
+    etag: str
 
 
 class LandingStore:
@@ -179,6 +189,32 @@ class LandingStore:
         for number, line in enumerate(_lines(_gunzipped(content, uri), uri), start=1):
             if document := (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b" \t\r"):
                 yield number, document
+
+    def dropped(self, prefix: str, pattern: str) -> list[Dropped]:
+        """The objects of the drop zone below a prefix whose keys match a glob, in the order of their keys."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [
+            Dropped(f"s3://{self.bucket}/{entry['Key']}", entry["ETag"])
+            for page in pages
+            for entry in page.get("Contents", [])
+            if fnmatchcase(entry["Key"], pattern) and not entry["Key"].endswith("/")
+        ]
+
+    def read_dropped(self, file: Dropped) -> Iterator[bytes]:
+        """The bytes of a dropped file, as it was when it was listed.
+
+        Raises:
+            LandingError: It has been removed or replaced since.
+        """
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self._key(file.uri), IfMatch=file.etag)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] not in ("NoSuchKey", "PreconditionFailed", "412"):
+                raise
+            raise LandingError(f"{file.uri}: it was removed or replaced while it was taken; run this again") from None
+        with answer["Body"] as body:
+            while chunk := body.read(_READ_BYTES):
+                yield chunk
 
     def _content(self, manifest: Manifest, part: Part) -> Iterator[bytes]:
         """What a part holds, decompressed if it is compressed, and checked against the manifest's hash."""

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TaskGroup, get_current_context, task
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TaskGroup, Variable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -23,7 +24,8 @@ from cosmos.profiles import PostgresUserPasswordProfileMapping
 from include.extract.api_up import ApiUpSensor
 from include.gates import GatesError, load_gates
 from include.pipeline.connections import TRANSFORMER
-from include.pipeline.model import SOURCES, Source, SourceError, load_source, source_names
+from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
+from include.pipeline.model import Param as ParamOf
 from include.pipeline.partition import RunPartition, partition_of_run
 
 if TYPE_CHECKING:
@@ -80,8 +82,7 @@ def build_dag(name: str) -> DAG:
         auto_register=False,
         description=source.description,
         doc_md=_doc_md(source),
-        # by default a run due a few minutes before a DAG is unpaused would be made up for, beside the one asked for
-        schedule=CronTriggerTimetable(source.schedule, timezone="UTC", run_immediately=timedelta(0)),
+        schedule=_schedule(source),
         # with a start date Airflow would make up for the last run it missed, at once, even without catchup
         start_date=source.start_date and datetime.combine(source.start_date, time(tzinfo=UTC)),
         catchup=source.catchup,
@@ -92,30 +93,40 @@ def build_dag(name: str) -> DAG:
             "owner": source.owner,
             "retries": source.retries,
             "retry_delay": timedelta(seconds=source.retry_delay_seconds),
+            "retry_exponential_backoff": source.retry_exponentially,
+            "max_retry_delay": timedelta(hours=1),
+            "execution_timeout": source.task_timeout_minutes and timedelta(minutes=source.task_timeout_minutes),
         },
     ) as dag:
-        check = ApiUpSensor(
-            task_id="check_api",
-            connection_id=source.connection,
-            path=source.check,
-            timeout=source.check_timeout_seconds,
-            unless="{{ params.from_landing }}",
-        )
         with TaskGroup("landing", tooltip="Fetched and stored in S3 as it came"):
-            fetched = [_fetch.override(task_id=f"fetch_{entity}")(source.name, entity) for entity in source.entities]
-        landed = _gate_landing.override(task_id=LANDED)(source.name, fetched)
+            fetched = {
+                name: _fetch.override(task_id=f"fetch_{name}", trigger_rule=_trigger_rule(entity))(source.name, name)
+                for name, entity in source.entities.items()
+            }
+        landed = _gate_landing.override(task_id=LANDED)(source.name, list(fetched.values()))
         with TaskGroup("raw", tooltip="Loaded as it came, with its lineage") as raw:
-            for entity in source.entities:
-                _load.override(task_id=f"load_{entity}")(source.name, entity)
+            for name in source.entities:
+                _load.override(task_id=f"load_{name}")(source.name, name)
         gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw")
-        staging = _models("staging", f"path:models/staging/{source.name}")
+        staging = _models("staging", source.dbt.staging or f"path:models/staging/{source.name}")
         gate_staging = _gate.override(task_id="gate_staging")(source.name, "staging")
-        marts = _models("marts", f"path:models/marts,tag:{source.name}")
+        marts = _models("marts", source.dbt.marts or f"path:models/marts,tag:{source.name}")
         gate_marts = _gate.override(task_id="gate_marts")(source.name, "marts")
         publish = _publish.override(
             task_id="publish", outlets=[Asset(name=f"analytics_{source.name}", uri=f"sluice://analytics/{source.name}")]
         )(source.name)
-        check >> fetched
+        for name, entity in source.entities.items():
+            for parent in entity.parents:
+                fetched[parent] >> fetched[name]
+        if source.check:
+            check = ApiUpSensor(
+                task_id="check_api",
+                connection_id=source.connection,
+                path=source.check,
+                timeout=source.check_timeout_seconds,
+                unless="{{ params.from_landing }}",
+            )
+            check >> [task for name, task in fetched.items() if source.entities[name].request]
         landed >> raw >> gate_raw >> staging >> gate_staging >> marts >> gate_marts >> publish
     return dag
 
@@ -127,12 +138,14 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
     from include.pipeline import connections, steps
 
     source, context = load_source(source_name), get_current_context()
-    params: Mapping[str, Any] = context["params"]
+    params = _run_params(source, context)
     partition = _partition(source, entity, context)
     store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
     try:
         if params["from_landing"]:
             return steps.fetched_before(source, entity, partition, params, store=store, dsn=dsn)
+        if source.entities[entity].files:
+            return steps.fetch_files(source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"])
         with ApiClient(connections.api_of(source)) as client:
             return steps.fetch(
                 source, entity, partition, params, client=client, store=store, dsn=dsn, run_id=context["run_id"]
@@ -153,23 +166,24 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
     from include.warehouse import landings
 
     source = load_source(source_name)
-    landed = [landing for landing in fetched if landing is not None]
+    store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
+    landed = steps.with_pending(source, [one for one in fetched if one is not None], store=store, dsn=dsn)
     if steps.only_lookups(source, landed):
         raise _skip("nothing new to load; the skipped fetch tasks say why")
-    store, verdicts = connections.landing_store(), []
+    verdicts = []
     gates = load_gates(SOURCES / source_name / "gates.yml")
     for landing in landed:
-        fields = source.entities[landing["entity"]].fields
+        entity = source.entities[landing["entity"]]
+        fields = entity.fields
         frame = profile(
             store,
             store.read(landing["uri"]),
             required=[name for name, column in fields.items() if not column.optional],
             optional=[name for name, column in fields.items() if column.optional],
+            records=entity.records,
         )
         if frame["records"].notna().all():
-            landings.count(
-                connections.warehouse_dsn(connections.LOADER), landing["landing_id"], int(frame["records"].sum())
-            )
+            landings.count(dsn, landing["landing_id"], int(frame["records"].sum()))
         verdicts.append(check_frame(gates.layer("landing"), frame, name=landing["entity"]))
     _conclude(merged(verdicts), source_name, "landing", landed)
     return {"landings": landed, "landing_ids": ",".join(str(landing["landing_id"]) for landing in landed)}
@@ -177,15 +191,14 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
 
 @task
 def _load(source_name: str, entity: str) -> int:
-    """Load one entity's landing into raw; without one, see that its table is there."""
+    """Load the run's landings of an entity into raw; without one, see that its table is there."""
     from include.pipeline import connections, steps
 
-    landing = next((one for one in _landings() if one["entity"] == entity), None)
     try:
         return steps.load(
             load_source(source_name),
             entity,
-            landing,
+            _landings(),
             store=connections.landing_store(),
             dsn=connections.warehouse_dsn(connections.LOADER),
         )
@@ -302,6 +315,49 @@ def _partition(source: Source, entity: str, context: Mapping[str, Any]) -> RunPa
         run_after=run.run_after,
         is_scheduled=run.run_type == DagRunType.SCHEDULED,
     )
+
+
+def _schedule(source: Source) -> object:
+    """What the DAG is scheduled by."""
+    match source.schedule:
+        case Timetable(timetable=path, arguments=arguments):
+            return resolve_name(path)(**arguments)
+        case Assets(assets=names):
+            return [Asset.ref(name=name) for name in names]
+        case None:
+            return None
+        case cron:
+            # by default a run due a few minutes before a DAG is unpaused would be made up for, beside the one asked for
+            return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
+
+
+def _trigger_rule(entity: Entity) -> str:
+    """An entity that asks by another's records goes on where that had nothing new, and files need no API."""
+    return "none_failed" if entity.parents else "all_success"
+
+
+def _run_params(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's parameters: what it was asked with, else the Variable `<source>__<parameter>`, else the default."""
+    asked = context["dag_run"].conf or {}
+    params = dict(context["params"])
+    for name, param in source.params.items():
+        if name not in asked:
+            values = Variable.get(f"{source.name}__{name}", default=None, deserialize_json=True)
+            if values is not None:
+                params[name] = _checked(source, name, param, values)
+    return params
+
+
+def _checked(source: Source, name: str, param: ParamOf, values: object) -> list[str]:
+    """A Variable's value, if it is what the DAG's form would have taken."""
+    variable = f"Variable {source.name}__{name}"
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+        raise AirflowFailException(f'{variable} is not a JSON list of texts such as ["{param.default[0]}"]; correct it')
+    if wrong := [value for value in values if param.choices and value not in param.choices]:
+        raise AirflowFailException(
+            f"{variable}: {wrong[0]!r} is not one of {', '.join(param.choices or ())}; correct it"
+        )
+    return values
 
 
 def _params(source: Source) -> dict[str, Param]:

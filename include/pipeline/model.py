@@ -236,6 +236,10 @@ class Entity(Strict):
                 self.request and self.format != "json" and (self.request.paging or self.request.for_each),
                 "'paging' and 'for_each' are for format json: a file is one answer",
             ),
+            (
+                self.request and self.request.paging and self.request.at_once > 1,
+                "'at_once' is for requests without 'paging': the pages of one are fetched one after the other",
+            ),
             (self.is_file and self._records, "'records' are for the formats json and ndjson"),
             (
                 self.is_file and not set(self.load.keys) <= set(self.columns),
@@ -265,6 +269,11 @@ class Entity(Strict):
     def has_request(self) -> bool:
         """Whether raw says beside each record what was asked for: `_request`."""
         return not self.is_file and self.request is not None and bool(self.request.for_each)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The entities whose records it is asked for by."""
+        return tuple(dict.fromkeys(one.entity for one in self.request.parents.values())) if self.request else ()
 
     @property
     def records(self) -> tuple[str, ...]:
@@ -357,6 +366,11 @@ class Source(Strict):
                     raise ValueError(
                         f"entities.{name} uses the entity {parent.entity!r}, which must stand before it; "
                         f"before it stand {', '.join(before) or 'none'}"
+                    )
+                if self.partition_of(parent.entity) not in (self.partition_of(name), Partition(grain="all")):
+                    raise ValueError(
+                        f"entities.{name} uses the entity {parent.entity!r}, whose partition is neither the same "
+                        "nor of the grain all"
                     )
                 if self.entities[parent.entity].is_file:
                     raise ValueError(f"entities.{name} uses the entity {parent.entity!r}, whose format is not JSON")

@@ -6,18 +6,29 @@ A step that has nothing to do raises `NothingToDo` with the reason; the task it 
 from __future__ import annotations
 
 import itertools
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypedDict
+from urllib.parse import quote
 
-from include.extract import ApiClient, StatusError
-from include.landing import LandingStore, LandingWriter, Manifest
+import pandas as pd
+import pyarrow as pa
+
+from include.extract import ApiClient, KeyRefused, StatusError
+from include.extract.paging import PagingError, iter_pages, records_in, value_at
+from include.landing import LandingError, LandingStore, LandingWriter, Manifest
+from include.landing.json_records import landed_records, only_members
 from include.landing.records import iter_batches
+from include.pipeline.callables import Extract, function_of
 from include.pipeline.model import Entity, Source
 from include.pipeline.partition import RunPartition
+from include.pipeline.request import Cursor, FromEntity, Request
 from include.warehouse import landings
-from include.warehouse.load import RawTable, create_table, load_batches, load_documents
+from include.warehouse.load import CursorMark, RawTable, Record, create_table, load_batches, load_documents
 
 log = logging.getLogger(__name__)
 
@@ -53,21 +64,30 @@ def fetch(
     """Ask the API for one entity's partition and land what it gives, unmodified.
 
     Raises:
-        NothingToDo: not asked for by this run, not published yet, or the same content as the landing published last.
-        FetchError: the API refused, for good.
+        NothingToDo: not asked for by this run, not published yet, nothing new since the cursor, or the same content as
+            the landing published last.
+        FetchError: the API refused, or its pages have no end, for good.
         ApiError: the API is down or refused the key.
     """
     entity = _wanted(source, entity_name, params)
+    if entity.request is None:
+        raise FetchError(f"{source.name}: {entity_name} is of files: fetch_files takes them from the drop zone")
+    asked = _Asked(source, entity_name, entity.request, partition, params, client, store, dsn)
     with store.begin(
         source=source.name, entity=entity_name, partition=partition.label, run_id=run_id, format=entity.format
     ) as writer:
-        if entity.format == "json":
-            _land_documents(source, entity, partition, params, client, writer)
-        else:
-            _land_file(source, entity, partition, client, writer)
+        try:
+            if entity.is_file or entity.format == "ndjson":
+                _land_file(asked, writer)
+            else:
+                _land_documents(asked, writer)
+        except KeyRefused:
+            raise
+        except (PagingError, StatusError) as fault:
+            raise FetchError(f"{source.name}: {entity_name}: {fault}") from fault
         content = writer.seal()
         last = landings.latest(dsn, source=source.name, entity=entity_name, partition=partition.label)
-        if last is not None and last.sha256 == content:
+        if entity.unchanged == "skip" and last is not None and last.sha256 == content:
             if last.is_published:
                 raise NothingToDo(
                     f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published"
@@ -78,11 +98,65 @@ def fetch(
             {
                 "method": "GET",
                 "url": client.url(entity.request.path, {}),
-                "params": {name: list(params[name]) for name in sorted(set(entity.request.for_each.values()))},
+                "params": {name: list(params[name]) for name in sorted(set(entity.request.params.values()))},
             }
         )
     _book(dsn, manifest)
     return _landing(manifest)
+
+
+def fetch_files(
+    source: Source,
+    entity_name: str,
+    partition: RunPartition,
+    params: Mapping[str, Sequence[str]],
+    *,
+    store: LandingStore,
+    dsn: str,
+    run_id: str,
+) -> Landing:
+    """Land the files of the drop zone (`s3://<bucket>/drop/<source>/`) that are not in raw yet, as they are.
+
+    A file is known by its URI and ETag: dropped again with another content it is landed again.
+
+    Raises:
+        NothingToDo: not asked for by this run, or there is no new file.
+    """
+    entity = _wanted(source, entity_name, params)
+    known = landings.loaded_files(dsn, source=source.name, entity=entity_name)
+    prefix = f"drop/{source.name}/"
+    dropped = [file for file in store.dropped(prefix, f"{prefix}{entity.files}") if (file.uri, file.etag) not in known]
+    if not dropped:
+        raise NothingToDo(f"{entity_name}: no new file at s3://{store.bucket}/{prefix}{entity.files}")
+    with store.begin(
+        source=source.name, entity=entity_name, partition=partition.label, run_id=run_id, format=entity.format
+    ) as writer:
+        for file in dropped:
+            chunks = store.read_dropped(file)
+            if entity.format == "json":
+                writer.add_document(b"".join(chunks), origin=file.uri, origin_etag=file.etag)
+            else:
+                ending = f"{entity.format}.gz" if file.uri.endswith(".gz") else entity.format
+                writer.add_file(chunks, ending, origin=file.uri, origin_etag=file.etag)
+        manifest = writer.commit({"files": [{"uri": file.uri, "etag": file.etag} for file in dropped]})
+    _book(dsn, manifest)
+    return _landing(manifest)
+
+
+def with_pending(source: Source, landed: Sequence[Landing], *, store: LandingStore, dsn: str) -> list[Landing]:
+    """The landings that a run is about: its own, and those that an earlier run loaded and did not publish.
+
+    Only entities whose content does not come again (those with a cursor, and files that are loaded once) have the
+    latter; of all others the same partition can be run again.
+    """
+    found = {landing["landing_id"]: landing for landing in landed}
+    for name, entity in source.entities.items():
+        if entity.cursor or entity.files:
+            for waiting in landings.pending(dsn, source=source.name, entity=name):
+                if waiting.landing_id not in found:
+                    log.info("pending entity=%s landing_id=%d: loaded and not published", name, waiting.landing_id)
+                    found[waiting.landing_id] = _landing(store.read(waiting.uri))
+    return [found[landing_id] for landing_id in sorted(found)]
 
 
 def fetched_before(
@@ -118,31 +192,85 @@ def raw_table(source: Source, entity_name: str) -> RawTable:
     return RawTable(
         name=source.table(entity_name),
         mode=entity.load.mode,
-        columns=entity.columns or None,
+        columns=entity.columns if entity.is_file else None,
         keys=entity.load.keys,
+        has_request=entity.has_request,
+        cursor=_cursor_mark(entity.cursor) if entity.cursor else None,
         description=entity.description,
+        absent=entity.load.absent,
     )
 
 
-def load(source: Source, entity_name: str, landing: Landing | None, *, store: LandingStore, dsn: str) -> int:
-    """Load a landing into its raw table, which is made first in any case: dbt's views want it.
+def _cursor_mark(cursor: Cursor) -> CursorMark:
+    return CursorMark(cursor.field, cursor.type, cursor.look_back.by if cursor.look_back else None)
+
+
+def load(source: Source, entity_name: str, landed: Sequence[Landing], *, store: LandingStore, dsn: str) -> int:
+    """Load the run's landings of an entity into its raw table, which is made first in any case: dbt's views want it.
 
     Returns:
         Rows loaded.
 
     Raises:
         NothingToDo: the run landed nothing of this entity.
-        LoadError: nothing was loaded.
+        LoadError: nothing of a landing was loaded.
+        LandingError: a landing cannot be read as declared.
     """
     table = raw_table(source, entity_name)
     create_table(dsn, table)
-    if landing is None:
+    own = [landing for landing in landed if landing["entity"] == entity_name]
+    if not own:
         raise NothingToDo(f"{entity_name}: this run landed nothing of it")
-    manifest = store.read(landing["uri"])
-    if table.columns is None:
-        return load_documents(dsn, table, manifest.landing_id, store.iter_documents(manifest))
-    batches = iter_batches(store, manifest, fields=table.columns, new_columns=source.entities[entity_name].new_columns)
+    return sum(_load_one(source, entity_name, table, store.read(one["uri"]), store, dsn) for one in own)
+
+
+def _load_one(
+    source: Source, entity_name: str, table: RawTable, manifest: Manifest, store: LandingStore, dsn: str
+) -> int:
+    entity = source.entities[entity_name]
+    transform = function_of(source.name, entity.transform) if entity.transform else None
+    if not entity.is_file:
+        records = landed_records(store, manifest, entity.records)
+        if transform:
+            records = _transformed(records, transform)
+        if entity.new_columns != "evolve":
+            records = _contracted(records, entity, f"{source.name}.{entity_name}")
+        return load_documents(dsn, table, manifest.landing_id, records)
+    batches = iter_batches(store, manifest, fields=entity.columns, new_columns=entity.new_columns)
+    if transform:
+        batches = _transformed_batches(batches, transform)
     return load_batches(dsn, table, manifest.landing_id, batches)
+
+
+def _transformed(
+    records: Iterable[Record], transform: Callable[..., Iterable[Mapping[str, object]]]
+) -> Iterator[Record]:
+    for record, asked in records:
+        for made in transform(json.loads(record)):
+            yield json.dumps(made, ensure_ascii=False).encode(), asked
+
+
+def _transformed_batches(
+    batches: pa.RecordBatchReader, transform: Callable[[pd.DataFrame], pd.DataFrame]
+) -> pa.RecordBatchReader:
+    def made() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            frame = transform(batch.to_pandas(types_mapper=pd.ArrowDtype))
+            yield pa.RecordBatch.from_pandas(frame, schema=batches.schema, preserve_index=False)
+
+    return pa.RecordBatchReader.from_batches(batches.schema, made())
+
+
+def _contracted(records: Iterable[Record], entity: Entity, what: str) -> Iterator[Record]:
+    """Records under the contract freeze or discard."""
+    for number, (record, asked) in enumerate(records):
+        kept, others = only_members(record, entity.fields)
+        if others and entity.new_columns == "freeze":
+            raise LandingError(
+                f"{what}: record {number} (from 0) has the member {others[0]!r}, which source.yml does not declare; "
+                "declare it under fields, or choose new_columns: evolve or discard"
+            )
+        yield kept, asked
 
 
 def _wanted(source: Source, entity_name: str, params: Mapping[str, Sequence[str]]) -> Entity:
@@ -153,59 +281,159 @@ def _wanted(source: Source, entity_name: str, params: Mapping[str, Sequence[str]
     return entity
 
 
-def _land_file(
-    source: Source, entity: Entity, partition: RunPartition, client: ApiClient, writer: LandingWriter
-) -> None:
-    path = entity.request.path.format(partition=partition.start)
+@dataclass(frozen=True)
+class _Asked:
+    """All that a fetch of one entity is about."""
+
+    source: Source
+    entity_name: str
+    request: Request
+    partition: RunPartition
+    params: Mapping[str, Sequence[str]]
+    client: ApiClient
+    store: LandingStore
+    dsn: str
+
+    @property
+    def entity(self) -> Entity:
+        return self.source.entities[self.entity_name]
+
+    def fill(self, text: str, values: Mapping[str, str]) -> str:
+        return text.format(**values, partition=self.partition.start)
+
+    def query(self, values: Mapping[str, str]) -> dict[str, str]:
+        query = {name: self.fill(text, values) for name, text in self.request.query.items()}
+        since = self.since(values)
+        if since is not None and self.entity.cursor:
+            query[self.entity.cursor.parameter] = since
+        return query
+
+    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
+        return {name: self.fill(text, values) for name, text in self.request.headers.items()}
+
+    def recorded(self, refusal: StatusError) -> StatusError:
+        """The refusal, if the others may go on without what was asked for.
+
+        Raises:
+            NothingToDo: the status says that there is nothing yet.
+            StatusError: the refusal itself, if they may not.
+        """
+        match self.entity.on_status.get(refusal.status):
+            case "record":
+                return refusal
+            case "skip":
+                raise NothingToDo(f"{self.entity_name} {self.partition.label}: not there: {refusal}") from None
+        raise refusal
+
+    def for_function(self) -> Extract:
+        return Extract(self.client, self.source, self.entity_name, self.partition, self.params, self.since)
+
+    def path(self, values: Mapping[str, str]) -> str:
+        return self.fill(self.request.path, {name: quote(value, safe="") for name, value in values.items()})
+
+    def since(self, values: Mapping[str, str]) -> str | None:
+        """Where the cursor stands for a request, as far back as the entity looks."""
+        cursor = self.entity.cursor
+        if cursor is None:
+            return None
+        before = (self.partition.start - timedelta(days=cursor.look_back.days)).date() if cursor.look_back else None
+        since = landings.cursor(self.dsn, self.source.name, self.entity_name, values, kind=cursor.type, before=before)
+        log.info("cursor entity=%s request=%s since=%s", self.entity_name, dict(values), since or "the beginning")
+        return since
+
+    def variables(self) -> list[dict[str, str]]:
+        """The values of each request: one for each combination of the for-each lists, in their order."""
+        lists = [
+            self.params[use] if isinstance(use, str) else self._of_parent(use) for use in self.request.for_each.values()
+        ]
+        return [dict(zip(self.request.for_each, values, strict=True)) for values in itertools.product(*lists)]
+
+    def _of_parent(self, parent: FromEntity) -> list[str]:
+        is_mine = self.source.partition_of(parent.entity) == self.source.partition_of(self.entity_name)
+        partition = self.partition.label if is_mine else "all"
+        last = landings.latest(self.dsn, source=self.source.name, entity=parent.entity, partition=partition)
+        if last is None:
+            raise NothingToDo(f"{self.entity_name}: it is asked for by {parent.entity}, of which nothing was landed")
+        records = landed_records(self.store, self.store.read(last.uri), self.source.entities[parent.entity].records)
+        values = (value_at(json.loads(record, parse_int=str, parse_float=str), parent.field) for record, _ in records)
+        return list(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def _land_file(asked: _Asked, writer: LandingWriter) -> None:
+    entity, client = asked.entity, asked.client
+    if entity.extract:
+        writer.add_file(function_of(asked.source.name, entity.extract)(asked.for_function()), entity.format)
+        return
+    path = asked.path({})
     try:
-        with client.stream(path, dict(entity.request.query)) as chunks:
+        with client.stream(path, asked.query({})) as chunks:
             writer.add_file(chunks, entity.format)
     except StatusError as refusal:
         if entity.on_status.get(refusal.status) == "skip":
             raise NothingToDo(
-                f"{partition.label} is not published: {client.url(path, {})} answered HTTP {refusal.status}"
+                f"{asked.partition.label} is not published: {client.url(path, {})} answered HTTP {refusal.status}"
             ) from None
-        raise FetchError(f"{source.name}: {refusal}") from refusal
+        raise
 
 
-def _land_documents(
-    source: Source,
-    entity: Entity,
-    partition: RunPartition,
-    params: Mapping[str, Sequence[str]],
-    client: ApiClient,
-    writer: LandingWriter,
-) -> None:
-    """One request for each combination of the for-each lists, several at once; landed in the order of the lists."""
-    variables = [
-        dict(zip(entity.request.for_each, values, strict=True))
-        for values in itertools.product(*(params[name] for name in entity.request.for_each.values()))
-    ]
-    path = entity.request.path
-    landed, refusals = 0, []
-
-    def get(values: Mapping[str, str]) -> bytes | StatusError:
-        query = {name: text.format(**values, partition=partition.start) for name, text in entity.request.query.items()}
-        try:
-            return client.get(path.format(**values, partition=partition.start), query)
-        except StatusError as refusal:
-            if entity.on_status.get(refusal.status) != "record":
-                raise
-            return refusal
-
-    for values, answer in zip(variables, _in_order(get, variables, entity.request.at_once), strict=True):
+def _land_documents(asked: _Asked, writer: LandingWriter) -> None:
+    """One request for each combination of the for-each lists; landed in the order of the lists, page by page."""
+    landed, records, refusals = 0, 0, []
+    for values, answer in _answers(asked):
         if isinstance(answer, StatusError):
             log.warning("refused %s status=%d", values, answer.status)
             writer.refuse(values, answer.status, answer.body_excerpt)
             refusals.append(values)
         else:
-            writer.add_document(answer)
+            writer.add_document(answer, values=values or None)
             landed += 1
-    if not landed:
+            if asked.entity.cursor:
+                records += len(records_in(json.loads(answer), asked.request.records))
+    if refusals and not landed:
         raise FetchError(
-            f"{source.name}: the API knows none of what was asked for ({len(refusals)} of {len(variables)} requests "
-            f"refused, the first: {refusals[0]}); correct the list in source.yml or the run's parameters"
+            f"{asked.source.name}: the API knows none of what was asked for ({len(refusals)} of {len(refusals)} "
+            f"requests refused, the first: {refusals[0]}); correct the list in source.yml or the run's parameters"
         )
+    if asked.entity.cursor and not records:
+        raise NothingToDo(f"{asked.entity_name}: nothing new since the cursor")
+
+
+def _answers(asked: _Asked) -> Iterator[tuple[Mapping[str, str], bytes | StatusError]]:
+    """Each payload with the values of the request that it answers, or the refusal where that is in order."""
+    request, client = asked.request, asked.client
+    if asked.entity.extract:
+        for given in function_of(asked.source.name, asked.entity.extract)(asked.for_function()):
+            payload, values = given if isinstance(given, tuple) else (given, {})
+            yield values, payload
+        return
+    variables = asked.variables()
+    if request.paging:
+        for values in variables:
+            pages = iter_pages(
+                client,
+                asked.path(values),
+                asked.query(values),
+                paging=request.paging,
+                records=request.records,
+                headers=asked.headers(values),
+            )
+            try:
+                first = next(pages)
+            except StatusError as refusal:
+                yield values, asked.recorded(refusal)
+                continue
+            yield values, first.body
+            for page in pages:
+                yield values, page.body
+        return
+
+    def get(values: Mapping[str, str]) -> bytes | StatusError:
+        try:
+            return client.ask(asked.path(values), asked.query(values), headers=asked.headers(values)).body
+        except StatusError as refusal:
+            return asked.recorded(refusal)
+
+    yield from zip(variables, _in_order(get, variables, request.at_once), strict=True)
 
 
 def _in_order(

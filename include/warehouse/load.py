@@ -392,6 +392,13 @@ def _book(session: Session, landing_id: int, rows: int, superseded: Sequence[int
     session.execute(
         "update ops.landing set loaded_at = now(), loaded_rows = %s where landing_id = %s", (rows, landing_id)
     )
+    session.execute(
+        "insert into ops.loaded_file (source, entity, uri, etag, landing_id) "
+        "select source, entity, file ->> 'uri', file ->> 'etag', landing_id "
+        "from ops.landing, jsonb_array_elements(request -> 'files') as file where landing_id = %s "
+        "on conflict (source, entity, uri, etag) do update set landing_id = excluded.landing_id",
+        (landing_id,),
+    )
     for old in superseded:
         session.execute("update ops.landing set superseded_by = %s where landing_id = %s", (landing_id, old))
 

@@ -64,7 +64,7 @@ class Bench:
             )
 
     def load(self, source: Source, landing: steps.Landing) -> int:
-        return steps.load(source, landing["entity"], landing, store=self.store, dsn=self.dsn)
+        return steps.load(source, landing["entity"], [landing], store=self.store, dsn=self.dsn)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.dsn)
@@ -198,7 +198,7 @@ def test_a_run_from_landings_that_are_not_there_is_nothing_to_do(bench: Bench) -
 def test_a_table_is_made_even_when_the_run_landed_nothing_of_it(bench: Bench) -> None:
     source = bench.source("tlc")
     with pytest.raises(steps.NothingToDo, match="this run landed nothing of it"):
-        steps.load(source, "yellow_trips", None, store=bench.store, dsn=bench.dsn)
+        steps.load(source, "yellow_trips", [], store=bench.store, dsn=bench.dsn)
     assert bench.rows(f"select count(*) from raw.{source.table('yellow_trips')}") == [(0,)]
 
 
