@@ -72,3 +72,25 @@
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
+
+
+{#-
+    Before a day's snapshot is appended: delete what earlier landings of the day have left. The days are fetched first
+    and written as literals, as above. `landings` is the staging model that says which day a landing is for.
+-#}
+{% macro delete_landed_days(landings, entity) -%}
+    {%- if execute and is_incremental() -%}
+        {%- set days = run_query(
+            'select distinct snapshot_date from ' ~ ref(landings)
+            ~ " where entity = '" ~ entity ~ "' and " ~ landing_filter() ~ ' order by snapshot_date'
+        ) -%}
+        {%- if days | length -%}
+            delete from {{ this }}
+            where snapshot_date in (
+            {%- for day in days.rows -%}
+                cast('{{ day[0] }}' as date){{ ', ' if not loop.last }}
+            {%- endfor -%}
+            )
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

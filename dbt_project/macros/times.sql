@@ -36,3 +36,9 @@
 {% macro date_key(date) -%}
     cast(extract(year from {{ date }}) * 10000 + extract(month from {{ date }}) * 100 + extract(day from {{ date }}) as integer)
 {%- endmacro %}
+
+
+{#- The instant that a text of ISO 8601 in UTC says, with or without a Z. -#}
+{% macro utc_timestamp(text) -%}
+    cast({{ text }} as timestamp) at time zone 'UTC'
+{%- endmacro %}

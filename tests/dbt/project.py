@@ -24,7 +24,7 @@ from tests.conftest import Warehouse
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
-_SOURCES = {name: load_source(name) for name in ("tlc", "openweather", "driven")}
+_SOURCES = {name: load_source(name) for name in ("tlc", "openweather", "driven", "opensea", "x")}
 _landing_ids = itertools.count(1_700_000_000_000_000)
 
 
@@ -95,12 +95,15 @@ class Project:
         entity: str,
         partition: str,
         records: Sequence[Mapping[str, Any]],
-        request: Mapping[str, str] | None = None,
+        request: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
     ) -> int:
-        """Land and load JSON records of any source, all of one request. Returns the landing's id."""
+        """Land and load JSON records of any source, all of one request or each of its own. Returns the landing's id."""
         landing_id = self._book(source, entity, partition)
-        asked = json.dumps(request or {}).encode()
-        documents = [(json.dumps(record, ensure_ascii=False).encode(), asked) for record in records]
+        asked = [request or {}] * len(records) if request is None or isinstance(request, Mapping) else request
+        documents = [
+            (json.dumps(record, ensure_ascii=False).encode(), json.dumps(one).encode())
+            for record, one in zip(records, asked, strict=True)
+        ]
         load_documents(self.warehouse.dsn("sluice_loader"), _table(source, entity), landing_id, documents)
         return landing_id
 
