@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.landing.delimited import CsvOptions, csv_rows
 from include.landing.manifest import Format, LandingError, Manifest, Part
+from include.landing.tables import Row, name_columns, text_table
+from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
     from include.landing.store import LandingStore
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 NO_PART = "(none)"
 
 _EXCERPT_CHARACTERS = 160
-_LINE_BYTES = 1024 * 1024
+_FAULT_CHARACTERS = 400
 _PARQUET_MAGIC = b"PAR1"
+_NAMES = {"csv": "CSV file", "xlsx": "sheet"}
+_CSV = CsvOptions()
 
 
 def profile(
@@ -33,12 +36,15 @@ def profile(
     required: Sequence[str] = (),
     optional: Sequence[str] = (),
     records: Sequence[str] = (),
+    csv_options: CsvOptions = _CSV,
+    sheet: str | None = None,
+    pii: Collection[str] = (),
 ) -> pd.DataFrame:
     """Look at every part of a landing as far as it takes to say whether it can be loaded.
 
     Parquet: the footer, and every row group (decoding them all costs a third of a second a million taxi trips).
-    CSV (RFC 4180, UTF-8): every row, by the csv module. JSON: every document (RFC 8259, an object, UTF-8).
-    No file is held in memory.
+    CSV and xlsx: every row, as the loader reads them (`include.landing.delimited`, `include.landing.workbook`).
+    JSON and NDJSON: every document (RFC 8259, an object, UTF-8). No file is held in memory.
 
     Args:
         store: Where the landing lies.
@@ -47,6 +53,9 @@ def profile(
         optional: Columns that may be there. All others are new. Names of columns compare without regard to case
             (`Airport_fee` is `airport_fee`), those of JSON members with it, as JSON does.
         records: Keys that lead to the records in a JSON document; none where it is the record, or the array of them.
+        csv_options: How CSV files are written.
+        sheet: The sheet of a workbook; the first one by default.
+        pii: Columns or members that hold personal data. Where there are any, no fault quotes a part's content.
 
     Returns:
         One row a part, and for a landing of no parts one row whose part is `(none)`, with the columns:
@@ -58,25 +67,42 @@ def profile(
     """
     documents = manifest.records if manifest.records is not None else len(manifest.parts)
     refused = len(manifest.refused)
+    reading = _Reading(records, csv_options, sheet, quotes=not pii)
     rows: list[dict[str, object]] = []
     for part in manifest.parts:
         try:
-            if manifest.format in ("json", "ndjson"):
-                look = _look_at_documents(store, manifest, part, records)
-            else:
-                look = _LOOKS[manifest.format](store, manifest, part)
+            look = _LOOKS[manifest.format](store, manifest, part, reading)
         except LandingError as error:
             look = _Look(fault=str(error))
-        rows.append({"part": part.name, "bytes": part.bytes, **_judge(look, manifest.format, required, optional)})
+        judged = _judge(look, manifest.format, required, optional, reading)
+        rows.append({"part": part.name, "bytes": part.bytes, **judged})
     if not rows:
         fault = f"nothing was landed: the API refused all of {refused} requests" if refused else "nothing was landed"
-        rows.append({"part": NO_PART, "bytes": 0, **_judge(_Look(0, fault), manifest.format, required, optional)})
+        judged = _judge(_Look(0, fault), manifest.format, required, optional, reading)
+        rows.append({"part": NO_PART, "bytes": 0, **judged})
     requests = documents + refused
     # As objects, for pandas would make a NaN of None among texts.
     frame = pd.DataFrame(rows, dtype=object).assign(
         refused=refused, documents=documents, requests=requests, refused_share=refused / requests if requests else 0.0
     )
     return frame.astype({"bytes": "int64", "records": "Int64"})
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How to read parts, and whether what they hold may be quoted."""
+
+    records: Sequence[str]
+    csv_options: CsvOptions
+    sheet: str | None
+    quotes: bool
+
+    def beginning(self, content: bytes) -> str:
+        if not content:
+            return "it is empty"
+        if not self.quotes:
+            return "its beginning is not shown, for it may hold personal data"
+        return f'it begins with "{_one_line(content.decode(errors="replace"))}"'
 
 
 @dataclass(frozen=True)
@@ -89,9 +115,11 @@ class _Look:
     in_any: Collection[str] = ()
 
 
-def _judge(look: _Look, format: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, object]:
+def _judge(
+    look: _Look, format: str, required: Sequence[str], optional: Sequence[str], reading: _Reading
+) -> dict[str, object]:
     def same(name: str) -> str:
-        return name if format == "json" else name.lower()
+        return name if format in ("json", "ndjson") else name.lower()
 
     missing = new = None
     if (required or optional) and look.in_all is not None:
@@ -101,23 +129,29 @@ def _judge(look: _Look, format: str, required: Sequence[str], optional: Sequence
         new = ", ".join(name for name in look.in_any if same(name) not in known) or None
     fault = look.fault
     if (
-        format == "csv"
+        format in _NAMES
         and required
         and not fault
         and not {same(name) for name in required} & {same(name) for name in look.in_any}
     ):
-        # A header with nothing of what it must have is no header: an error page with status 200, most often.
-        fault = f"not the CSV file expected: {_beginning(','.join(look.in_any).encode())}"
+        # A header with nothing of what it must have is no header: an error page with status 200, most often, a file
+        # without one, or one with another delimiter.
+        fault = f"not the {_NAMES[format]} expected: {reading.beginning(','.join(look.in_any).encode())}"
+        if format == "csv" and len(look.in_any) == 1 and (other := set(";\t|,") & set("".join(look.in_any))):
+            fault += (
+                f"; if {min(other)!r} separates its fields, say so in source.yml: csv: {{delimiter: {min(other)!r}}}"
+            )
+        new = new if reading.quotes else None
     return {"records": look.records, "fault": fault, "missing_columns": missing, "new_columns": new}
 
 
-def _look_at_parquet(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
+def _look_at_parquet(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
     with store.open_part(manifest, part) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         head = file.read(_EXCERPT_CHARACTERS)
         if not head.startswith(_PARQUET_MAGIC):
-            return _Look(fault=f"not a Parquet file: {_beginning(head)}")
+            return _Look(fault=f"not a Parquet file: {reading.beginning(head)}")
         file.seek(-len(_PARQUET_MAGIC), os.SEEK_END)
         if size < 12 or file.read() != _PARQUET_MAGIC:
             return _Look(fault=f"truncated Parquet file: it ends after {size} bytes without a footer")
@@ -133,52 +167,40 @@ def _look_at_parquet(store: LandingStore, manifest: Manifest, part: Part) -> _Lo
         except (pa.ArrowException, OSError) as error:
             fault = f"damaged Parquet file: its rows cannot be read ({_one_line(error)})"
             return _Look(fault=fault, in_all=columns, in_any=columns)
-        return _Look(rows, _repeated(columns), in_all=columns, in_any=columns)
+        try:
+            name_columns(columns)
+        except ValueError as error:
+            return _Look(rows, str(error), in_all=columns, in_any=columns)
+        if rows != parquet.metadata.num_rows:
+            fault = f"damaged Parquet file: its footer says {parquet.metadata.num_rows} rows, and it has {rows}"
+            return _Look(rows, fault, in_all=columns, in_any=columns)
+        return _Look(rows, in_all=columns, in_any=columns)
 
 
-def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part) -> _Look:
+def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
+    with store.open_part(manifest, part) as file:
+        return _look_at_rows(csv_rows(file, reading.csv_options))
+
+
+def _look_at_xlsx(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
+    with store.open_part(manifest, part) as file:
+        return _look_at_rows(sheet_rows(file, reading.sheet))
+
+
+def _look_at_rows(rows: Iterator[Row]) -> _Look:
     columns: list[str] | None = None
     records = 0
-    with store.open_part(manifest, part) as file:
-        reader = csv.reader(csv_lines(file), strict=True)
-        try:
-            for row in filter(None, reader):  # an empty line is no row
-                if columns is None:
-                    columns = row
-                    if fault := _repeated(columns):
-                        return _Look(fault=fault, in_all=columns, in_any=columns)
-                elif len(row) != len(columns):
-                    fault = f"line {reader.line_num}: {len(row)} fields, where the header has {len(columns)}"
-                    return _Look(fault=fault, in_all=columns, in_any=columns)
-                else:
-                    records += 1
-        except (csv.Error, ValueError) as error:
-            # Of the csv module about a line that it has counted, or of csv_lines about the one after.
-            line = reader.line_num + isinstance(error, ValueError)
-            return _Look(fault=f"line {line}: {_one_line(error)}", in_all=columns, in_any=columns or ())
-    if columns is None:
-        return _Look(0, "empty file: it has not even a header")
+    try:
+        table = text_table(rows)
+        columns = [name for name in table.header if name]
+        for _ in table.rows:
+            records += 1
+    except ValueError as error:
+        return _Look(fault=_one_line(error, _FAULT_CHARACTERS), in_all=columns, in_any=columns or ())
     return _Look(records, in_all=columns, in_any=columns)
 
 
-def csv_lines(file: BinaryIO) -> Iterator[str]:
-    """The lines of a UTF-8 file, without the byte order mark that may open it, for the csv module.
-
-    Raises:
-        ValueError: A line is longer than 1 MiB (the loader reads in blocks of that), holds a NUL character, or is not
-            UTF-8.
-    """
-    encoding = "utf-8-sig"
-    while line := file.readline(_LINE_BYTES):
-        if len(line) == _LINE_BYTES:
-            raise ValueError(f"a line longer than {_LINE_BYTES} bytes")
-        if b"\0" in line:
-            raise ValueError("a NUL character, which no text column can hold")
-        yield line.decode(encoding)
-        encoding = "utf-8"
-
-
-def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, path: Sequence[str]) -> _Look:
+def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
     lines = records = faults = 0
     first: str | None = None
     in_any: dict[str, None] = {}  # a set that keeps its order
@@ -186,7 +208,7 @@ def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, path
     for number, line in store.iter_lines(manifest, part):
         lines += 1
         try:
-            found = _records_at(parse_json(line), path)
+            found = _records_at(parse_json(line), reading.records)
         except ValueError as error:
             records += 1
             fault = f"line {number} is not JSON: {_one_line(error)}"
@@ -198,7 +220,7 @@ def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, path
                 in_all = set(names) if in_all is None else in_all & names
             if len(members) == len(found):
                 continue
-            fault = f"line {number} is not an object, or has a record that is none: {_beginning(line)}"
+            fault = f"line {number} is not an object, or has a record that is none: {reading.beginning(line)}"
         faults += 1
         first = first or fault
     more = f" (and {faults - 1} more of {lines} lines)" if faults > 1 else ""
@@ -231,22 +253,15 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _repeated(columns: Sequence[str]) -> str | None:
-    counts = Counter(name.lower() for name in columns)
-    names = ", ".join(repr(name) for name, count in counts.items() if count > 1)
-    return f"columns of the same name but for case: {names}" if names else None
-
-
-def _beginning(content: bytes) -> str:
-    return f'it begins with "{_one_line(content.decode(errors="replace"))}"' if content else "it is empty"
-
-
-def _one_line(text: object) -> str:
+def _one_line(text: object, longest: int = _EXCERPT_CHARACTERS) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= _EXCERPT_CHARACTERS else line[:_EXCERPT_CHARACTERS] + "…"
+    return line if len(line) <= longest else line[:longest] + "…"
 
 
-_LOOKS: dict[Format, Callable[[LandingStore, Manifest, Part], _Look]] = {
+_LOOKS: dict[Format, Callable[[LandingStore, Manifest, Part, _Reading], _Look]] = {
     "csv": _look_at_csv,
+    "json": _look_at_documents,
+    "ndjson": _look_at_documents,
     "parquet": _look_at_parquet,
+    "xlsx": _look_at_xlsx,
 }

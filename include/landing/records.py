@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from include.landing.delimited import CsvOptions, csv_rows
 from include.landing.manifest import LandingError, Manifest
-from include.landing.profile import csv_lines
+from include.landing.tables import Row, name_columns, text_table
+from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
     from include.landing.store import LandingStore
@@ -35,12 +36,16 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "boolean": pa.bool_(),
 }
 
-# Text that does not become its type at once may by way of another: '1.0' is an integer by way of an exact decimal,
-# '2024-01-01T00:00:00Z' a timestamp by way of one with a zone.
-_TEXT_BY_WAY_OF: Mapping[str, pa.DataType] = {
-    "bigint": pa.decimal128(38, 10),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
+# Text that does not become its type at once may by way of another: '1.0' is an integer by way of an exact decimal.
+_EXACT = pa.decimal128(38, 10)
+_UTC = pa.timestamp("us", tz="UTC")
+_HAS_OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
+_HAS_TIME = r"^[^T ]+[T ]"
+
+_NAME_BYTES = 63  # what Postgres keeps of a name
+_CHUNK_CHARACTERS = 4 * 1024 * 1024
+_SHOWN_CHARACTERS = 160
+_CSV = CsvOptions()
 
 
 def iter_batches(
@@ -50,13 +55,26 @@ def iter_batches(
     fields: Mapping[str, str],
     new_columns: NewColumns,
     batch_rows: int = 65_536,
+    csv_options: CsvOptions = _CSV,
+    sheet: str | None = None,
+    pii: Collection[str] = (),
 ) -> pa.RecordBatchReader:
-    """Read all parts of a landing of Parquet or CSV files as one stream.
+    """Read all parts of a landing of Parquet, CSV or xlsx files as one stream.
 
     Memory stays flat whatever the landing's size: the parts lie on disk meanwhile, and go when the reader goes.
-    Timestamps are naive; one with a zone becomes UTC, nanoseconds are cut to microseconds.
-    In a CSV file everything is text to begin with: a text column keeps each field as it stands ("NA", "N/A" and
-    nothing at all are texts), and in another column a field that is empty and not quoted is null.
+    What is read is right or refused; nothing is guessed:
+
+    - In CSV and xlsx everything is text to begin with. A text column keeps each field as it stands, white space
+      included ("NA", "N/A" and nothing at all are texts; of xlsx, an empty cell is null). In a column of another type,
+      a text of nothing or white space is null, and white space around a value does not count.
+    - Numbers have ASCII digits, at most one point and an exponent: no separators of thousands, no hexadecimal. An
+      integer may be written as 1.0 or 1e3. A text is no double if it is none that is finite (NaN, inf, 1e400).
+    - Timestamps and dates are ISO 8601 with dashes: 2024-01-31, 2024-01-31 08:30[:15[.123456]] with a blank or a T.
+      Those with an offset or Z become UTC, those without stay as they are; both in one column of one file are
+      refused. Digits below the microsecond are cut. 31/01/2024 could be two days and is refused, and so is a number.
+    - Booleans are true, false, 1 and 0, whatever their case.
+    - Of typed columns, none is taken for what it is not: a number is no time, a time no number, 2 no boolean, a
+      timestamp within a day no date.
 
     Args:
         store: Where the landing lies.
@@ -67,6 +85,9 @@ def iter_batches(
             vocabulary that holds theirs (text in CSV, JSON text for nested ones), `freeze` refuses them, `discard`
             drops them.
         batch_rows: Most rows in a batch.
+        csv_options: How CSV files are written.
+        sheet: The sheet of a workbook; the first one by default.
+        pii: Columns that hold personal data, in lower case: messages show *** for a value of theirs.
 
     Returns:
         A reader of the declared columns in their order, the new ones in the order of the files, then `_landing_id`
@@ -74,99 +95,94 @@ def iter_batches(
 
     Raises:
         ValueError: A declared type or the contract is unknown.
-        LandingError: A new column under `freeze`; or, while reading, a value that is not of its declared type (the
-            message names part, column, row and value), or a file that cannot be read.
+        LandingError: A new column under `freeze`; a part with none of the declared columns; or, while reading, a value
+            that is not of its declared type (the message names part, column, row and value), or a file that cannot be
+            read.
     """
     if unknown := sorted(set(fields.values()) - set(ARROW_TYPES)):
         raise ValueError(f"type {unknown[0]!r} is not one of {', '.join(ARROW_TYPES)}")
     if new_columns not in ("evolve", "freeze", "discard"):
         raise ValueError(f"new_columns {new_columns!r} is not one of evolve, freeze, discard")
-    if manifest.format == "json":
+    if manifest.format in ("json", "ndjson"):
         raise LandingError(f"{manifest.uri} holds JSON documents, not rows: use LandingStore.iter_documents")
     with ExitStack() as stack:
         parts = []
         for part in manifest.parts:
             file = stack.enter_context(store.open_part(manifest, part))
-            with _faults_named(f"{manifest.uri}{part.name}"):
-                parts.append(_OPENERS[manifest.format](f"{manifest.uri}{part.name}", file, batch_rows))
+            uri = manifest.uri + part.name
+            with _faults_named(uri):
+                match manifest.format:
+                    case "parquet":
+                        parts.append(_open_parquet(uri, file, batch_rows))
+                    case "csv":
+                        parts.append(_open_texts(uri, partial(csv_rows, file, csv_options), batch_rows))
+                    case _:
+                        parts.append(_open_texts(uri, partial(sheet_rows, file, sheet), batch_rows))
         types = _all_types(parts, fields, new_columns)
         schema = pa.schema(
             [(name, ARROW_TYPES[kind]) for name, kind in types.items()] + [(LANDING_ID, pa.int64()), (ROW, pa.int64())]
         )
-        batches = _batches(stack.pop_all(), parts, types, schema, manifest.landing_id)
+        batches = _batches(stack.pop_all(), parts, types, schema, manifest.landing_id, frozenset(pii))
     return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The rows of one part: its columns (lower-case name -> own type), and how to read some (name -> wanted type)."""
+class _Part:
+    """The rows of one part.
+
+    Attributes:
+        uri: Its object.
+        types: Its columns, lower-case name -> own type.
+        read: Some of its columns, in batches, with the line of each row where the file has lines.
+    """
 
     uri: str
     types: Mapping[str, str]
-    read: Callable[[Mapping[str, str]], Iterator[pa.RecordBatch]]
+    read: Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch, Sequence[int] | None]]]
 
 
-def _open_parquet(uri: str, file: BinaryIO, batch_rows: int) -> _Rows:
+def _open_parquet(uri: str, file: BinaryIO, batch_rows: int) -> _Part:
     # By default Arrow fetches whole row groups ahead, which for a taxi month is a third of the file at once.
     parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
     schema = parquet.schema_arrow
-    names = _lower_names(uri, schema.names)
+    names = name_columns(schema.names)
 
-    def read(columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-        chosen = [names[column] for column in columns]
+    def read(columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, None]]:
+        chosen = [schema.names[names[column]] for column in columns]
         for batch in parquet.iter_batches(batch_rows, columns=chosen, use_threads=False):
-            yield batch.select(chosen).rename_columns(list(columns))
+            yield batch.select(chosen).rename_columns(list(columns)), None
 
-    return _Rows(uri, {name: _own_type(schema.field(original).type) for name, original in names.items()}, read)
-
-
-def _open_csv(uri: str, file: BinaryIO, batch_rows: int) -> _Rows:
-    rows = csv.reader(csv_lines(file), strict=True)
-    header = next(filter(None, rows), [])
-    names = _lower_names(uri, header)
-    empty = next(filter(None, rows), None) is None  # of which Arrow would complain
-    file.seek(0)
-
-    def read(columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-        if empty:
-            return
-        chosen = [names[column] for column in columns]
-        batches = pacsv.open_csv(
-            file,
-            read_options=pacsv.ReadOptions(use_threads=False),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()),
-                include_columns=chosen,
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-        for batch in batches:
-            arrays = [
-                pc.fill_null(array, "") if kind == "text" else array
-                for array, kind in zip(batch.columns, columns.values(), strict=True)
-            ]
-            whole = pa.RecordBatch.from_arrays(arrays, names=list(columns))
-            for start in range(0, whole.num_rows, batch_rows):
-                yield whole.slice(start, batch_rows)
-
-    return _Rows(uri, dict.fromkeys(names, "text"), read)
+    return _Part(uri, {name: _own_type(schema.field(position).type) for name, position in names.items()}, read)
 
 
-_OPENERS: Mapping[str, Callable[[str, BinaryIO, int], _Rows]] = {"csv": _open_csv, "parquet": _open_parquet}
+def _open_texts(uri: str, rows: Callable[[], Iterator[Row]], batch_rows: int) -> _Part:
+    names = text_table(rows()).names
+
+    def read(columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Sequence[int]]]:
+        positions = [names[column] for column in columns]
+        for lines, fields in _chunks(text_table(rows()).rows, batch_rows):
+            arrays = [pa.array([row[position] for row in fields], pa.string()) for position in positions]
+            # Without columns, a batch would not know how many rows it has.
+            counted = pa.RecordBatch.from_arrays([*arrays, pa.nulls(len(lines))], names=[*columns, ROW])
+            yield counted, lines
+
+    return _Part(uri, dict.fromkeys(names, "text"), read)
 
 
-def _lower_names(uri: str, originals: Sequence[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for original in originals:
-        if original.lower() in (*names, LANDING_ID, ROW):
-            raise LandingError(
-                f"{uri}: column {original!r} is there twice, but for case, or has a name of Sluice's own"
-            )
-        names[original.lower()] = original
-    return names
+def _chunks(rows: Iterator[Row], most: int) -> Iterator[tuple[list[int], list[Sequence[str | None]]]]:
+    """Rows together with their lines, at most so many and not much more than `_CHUNK_CHARACTERS`."""
+    lines: list[int] = []
+    fields: list[Sequence[str | None]] = []
+    characters = 0
+    for line, row in rows:
+        lines.append(line)
+        fields.append(row)
+        characters += sum(len(field) for field in row if field)
+        if len(lines) == most or characters > _CHUNK_CHARACTERS:
+            yield lines, fields
+            lines, fields, characters = [], [], 0
+    if lines:
+        yield lines, fields
 
 
 def _own_type(kind: pa.DataType) -> str:
@@ -185,10 +201,16 @@ def _own_type(kind: pa.DataType) -> str:
     return next((name for name, test in tests if test(kind)), "text")
 
 
-def _all_types(parts: Sequence[_Rows], fields: Mapping[str, str], new_columns: NewColumns) -> dict[str, str]:
+def _all_types(parts: Sequence[_Part], fields: Mapping[str, str], new_columns: NewColumns) -> dict[str, str]:
     """The columns of the stream: declared ones as declared, new ones by contract."""
     types = dict(fields)
     for part in parts:
+        if fields and not fields.keys() & part.types.keys():
+            # Its names are not told: of a file without a header they are the values of its first row.
+            raise LandingError(
+                f"{part.uri}: it has none of the columns {', '.join(fields)}: its header is missing, or it is another "
+                "file, or of another delimiter; correct source.yml, or have the file corrected"
+            )
         for name, kind in part.types.items():
             if name in fields or new_columns == "discard":
                 continue
@@ -196,6 +218,11 @@ def _all_types(parts: Sequence[_Rows], fields: Mapping[str, str], new_columns: N
                 raise LandingError(
                     f"{part.uri}: column {name!r} is new, and the source's contract freezes its columns: "
                     "add it to the fields in source.yml, or let new_columns be evolve or discard"
+                )
+            if len(name.encode()) > _NAME_BYTES:
+                raise LandingError(
+                    f"{part.uri}: column {name!r} is new, and its name is longer than the {_NAME_BYTES} bytes of a "
+                    "name in Postgres: have it renamed, or let new_columns be discard"
                 )
             # Parts that differ meet in what holds both.
             both = {kind, types.get(name, kind)}
@@ -205,21 +232,27 @@ def _all_types(parts: Sequence[_Rows], fields: Mapping[str, str], new_columns: N
 
 def _batches(
     stack: ExitStack,
-    parts: Sequence[_Rows],
+    parts: Sequence[_Part],
     types: Mapping[str, str],
     schema: pa.Schema,
     landing_id: int,
+    pii: Collection[str],
 ) -> Iterator[pa.RecordBatch]:
     position = 0
     with stack:
         for part in parts:
             begin = position
+            casts = {
+                name: _Cast(kind, f"{part.uri}: column {name!r}", name in pii)
+                for name, kind in types.items()
+                if name in part.types
+            }
             with _faults_named(part.uri):
-                for batch in part.read({name: kind for name, kind in types.items() if name in part.types}):
+                for batch, lines in part.read(list(casts)):
                     rows = batch.num_rows
                     columns = [
-                        _cast(batch.column(name), kind, f"{part.uri}: column {name!r}", position - begin)
-                        if name in part.types
+                        casts[name](batch.column(name), position - begin, lines)
+                        if name in casts
                         else pa.nulls(rows, ARROW_TYPES[kind])
                         for name, kind in types.items()
                     ]
@@ -229,48 +262,146 @@ def _batches(
                     position += rows
 
 
-def _cast(column: pa.Array, kind: str, what: str, first_row: int) -> pa.Array:
-    """A column as its declared type, or an error that names the first value that is not of it."""
-    if pa.types.is_nested(column.type):
-        documents = (value if value is None else json.dumps(value, default=str) for value in column.to_pylist())
-        column = pa.array(documents, pa.string())
-    try:
-        return _cast_or_raise(column, kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
-        low, high = 0, len(column)  # the first bad value lies in [low, high)
+class _Cast:
+    """One column of one part, batch by batch as its declared type."""
+
+    def __init__(self, kind: str, what: str, is_personal: bool) -> None:
+        self._kind = kind
+        self._what = what
+        self._is_personal = is_personal
+        self._offsets: bool | None = None  # whether its timestamps have some, once one is seen
+
+    def __call__(self, column: pa.Array, first_row: int, lines: Sequence[int] | None) -> pa.Array:
+        """The batch's values, or an error that names the first one that is not of the type."""
+        column = _plain(column)
+        try:
+            array, self._offsets = _as_kind(column, self._kind, self._offsets)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
+            row = self._first_bad(column)
+            line = f"; line {lines[row]}" if lines else ""
+            value = "***" if self._is_personal else _shown(column[row])
+            reason = "" if self._is_personal else f" ({fault})"
+            raise LandingError(
+                f"{self._what} is declared {self._kind}, and its row {first_row + row} (from 0{line}) holds {value}, "
+                f"which is not one{reason}: correct the field's type in source.yml, or have the file corrected"
+            ) from None
+        return array
+
+    def _first_bad(self, column: pa.Array) -> int:
+        low, high = 0, len(column)  # it lies in [low, high)
+        offsets = self._offsets
         while high - low > 1:
             middle = (low + high) // 2
             try:
-                _cast_or_raise(column.slice(low, middle - low), kind)
+                _, offsets = _as_kind(column.slice(low, middle - low), self._kind, offsets)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 high = middle
             else:
                 low = middle
-        raise LandingError(
-            f"{what} is declared {kind}, and its row {first_row + low} (from 0) holds {column[low].as_py()!r}, "
-            f"which is not one ({fault}): correct the field's type in source.yml, or have the file corrected"
-        ) from None
+        return low
 
 
-def _cast_or_raise(column: pa.Array, kind: str) -> pa.Array:
-    # Nothing is lost in silence but digits below the microsecond: Arrow refuses to cut or overflow anything else.
-    options = pc.CastOptions(ARROW_TYPES[kind], allow_time_truncate=True)
-    if not pa.types.is_string(column.type) or kind == "text":
-        return pc.cast(column, options=options)
+def _plain(column: pa.Array) -> pa.Array:
+    """The values of a column without an encoding of their own; nested ones as JSON text."""
+    is_ = pa.types
+    if is_.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if is_.is_nested(column.type):
+        documents = (value if value is None else json.dumps(value, default=str) for value in column.to_pylist())
+        return pa.array(documents, pa.string())
+    if is_.is_large_string(column.type) or is_.is_string_view(column.type):
+        return pc.cast(column, pa.string())
+    return column
+
+
+def _as_kind(column: pa.Array, kind: str, offsets: bool | None) -> tuple[pa.Array, bool | None]:
+    """A column as its declared type, and whether its timestamps have offsets, if that is known by now.
+
+    Raises:
+        pa.ArrowInvalid: A value is not of the type, or would not stay what it is.
+        pa.ArrowNotImplementedError: No value of the column's own type is.
+    """
+    if kind == "text":
+        return _as_text(column), offsets
+    if not pa.types.is_string(column.type):
+        return _as_typed(column, kind), offsets
     column = pc.utf8_trim_whitespace(column)
+    column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+    if kind == "timestamp":
+        return _as_timestamp(column, offsets)
+    if kind == "bigint":
+        return _as_bigint(column), offsets
+    array = pc.cast(column, ARROW_TYPES[kind])
+    if kind == "double":
+        _refuse_unless(pc.is_finite(array), "it is not finite, or too large for a double")
+    return array, offsets
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    texts = pc.cast(column, pa.string())
+    if pa.types.is_string(column.type):
+        texts.validate(full=True)  # that it is UTF-8, on which nobody has insisted so far
+    _refuse_unless(pc.invert(pc.match_substring(texts, "\0")), "a NUL character, which no text column can hold")
+    return texts
+
+
+def _as_typed(column: pa.Array, kind: str) -> pa.Array:
+    """What has a type already. Arrow refuses to cut or overflow most of it; what else would be lost is refused here."""
+    is_ = pa.types
+    is_number = is_.is_integer(column.type) or is_.is_floating(column.type)
+    if (kind == "timestamp" and is_number) or (
+        kind == "bigint" and (is_.is_temporal(column.type) or is_.is_duration(column.type))
+    ):
+        raise pa.ArrowInvalid(f"a {column.type} says no {kind}: its unit and its beginning are unknown")
+    array = pc.cast(column, options=pc.CastOptions(ARROW_TYPES[kind], allow_time_truncate=True))
+    if kind == "boolean" and is_number:
+        _refuse_unless(pc.is_in(column.drop_null(), pa.array([0, 1]).cast(column.type)), "only 0 and 1 are booleans")
+    if kind == "date" and is_.is_timestamp(column.type):
+        _refuse_unless(pc.equal(pc.cast(array, column.type), column), "it has a time of day, which would be lost")
+    return array
+
+
+def _as_bigint(texts: pa.Array) -> pa.Array:
+    _refuse_unless(pc.match_substring_regex(texts, "^[0-9.eE+-]+$"), "not a number of decimal digits")
     try:
-        return pc.cast(column, options=options)
+        return pc.cast(texts, pa.int64())
     except pa.ArrowInvalid:
-        if kind not in _TEXT_BY_WAY_OF:
-            raise
-        return pc.cast(pc.cast(column, _TEXT_BY_WAY_OF[kind]), options=options)
+        return pc.cast(pc.cast(texts, _EXACT), pa.int64())
+
+
+def _as_timestamp(texts: pa.Array, offsets: bool | None) -> tuple[pa.Array, bool | None]:
+    # Of a date alone the last two digits would be an offset.
+    have = pc.and_(pc.match_substring_regex(texts, _HAS_OFFSET), pc.match_substring_regex(texts, _HAS_TIME))
+    known = have.drop_null()
+    if not len(known):
+        return pc.cast(texts, ARROW_TYPES["timestamp"]), offsets
+    offsets = known[0].as_py() if offsets is None else offsets
+    _refuse_unless(
+        pc.equal(have, offsets),
+        "other values of this column have an offset from UTC" if offsets else "others have none",
+    )
+    texts = pc.replace_substring_regex(texts, r"(\.[0-9]{6})[0-9]+", r"\1")
+    return pc.cast(pc.cast(texts, _UTC) if offsets else texts, ARROW_TYPES["timestamp"]), offsets
+
+
+def _refuse_unless(is_right: pa.Array, reason: str) -> None:
+    if not pc.all(is_right, min_count=0).as_py():
+        raise pa.ArrowInvalid(reason)
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        shown = repr(value.as_py())
+    except UnicodeDecodeError:
+        shown = repr(value.as_buffer().to_pybytes())
+    return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"
 
 
 @contextmanager
 def _faults_named(uri: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, csv.Error, ValueError) as fault:
+    except (pa.ArrowException, OSError, ValueError) as fault:
         raise LandingError(
             f"{uri}: cannot be read: {fault}; see the landing gate's verdict, and land it again"
         ) from fault
