@@ -16,16 +16,14 @@ import uvicorn
 from local.sandbox.app import create_app
 from local.sandbox.data import DataError
 from local.sandbox.faults import DroppableConnection
-from local.sandbox.settings import SettingsError, read_settings
+from local.sandbox.settings import PREFIX, Settings, SettingsError, read_settings
 
 SHUTDOWN_SECONDS = 2
 """What a request in flight, such as one that a fault slows down, is given to end when the sandbox is stopped."""
 
-EPILOG = """
-Settings from the environment: SANDBOX_OPENWEATHER_KEY (accepted key, or several with commas; unset: any 32 hex digits),
-SANDBOX_OPENWEATHER_CALLS_PER_MINUTE (6000), SANDBOX_YELLOW_ROWS (20000), SANDBOX_GREEN_ROWS (5000), SANDBOX_NOW (ISO
-time that freezes the clock), SANDBOX_DATA and SANDBOX_CACHE_DIR (as the flags).
-"""
+EPILOG = "Settings come from the environment; docs/sandbox.md says what each does: " + ", ".join(
+    PREFIX + name.upper() for name in Settings.model_fields
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,8 @@ each. What is not plain:
 - Ids are snowflakes: their upper bits are the time of the post, to the millisecond.
 - Metrics grow for `GROWS_HOURS`, a little every hour, and stay.
 - One post in 17 is edited after some minutes: it gets a new id and time, and both ids in its history.
-- Texts hold what breaks pipelines: newlines, emoji, right-to-left script, quotes of every kind, 25,000 characters.
+- Texts hold what breaks pipelines: newlines, emoji, right-to-left script, quotes of every kind, 25,000 characters
+  (`note_tweet`; `text` shows the first 280).
 """
 
 import hashlib
@@ -18,7 +19,8 @@ from functools import cached_property
 from typing import Any
 
 GROWS_HOURS = 48
-LONGEST = 25_000
+SHORT, LONGEST = 280, 25_000
+"""Characters that a post shows at once, and that it may have."""
 SNOWFLAKE_EPOCH_MS = 1_288_834_974_657
 USUAL_FIELDS = ("id", "text", "edit_history_tweet_ids")
 """What a post is served with when nothing else is asked for."""
@@ -171,7 +173,8 @@ class _MadePost(Post):
         first = str(snowflake(self.first_at, account.username))
         found: dict[str, Any] = {
             "id": str(self.id),
-            "text": text,
+            # A long post is cut here as on the site, and whole in note_tweet.
+            "text": text if len(text) <= SHORT else text[: SHORT - 1] + "…",
             "edit_history_tweet_ids": [first, str(self.id)] if self._is_edited else [first],
             "author_id": account.id,
             "conversation_id": other if kind == "replied_to" else first,
@@ -190,7 +193,7 @@ class _MadePost(Post):
             found["referenced_tweets"] = [{"type": kind, "id": other}]
         if kind == "replied_to":
             found["in_reply_to_user_id"] = str(snowflake(datetime(2015, 1, 1, tzinfo=UTC), "somebody"))
-        if len(text) > 280:
+        if len(text) > SHORT:
             found["note_tweet"] = {"text": text}
         return found
 

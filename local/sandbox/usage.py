@@ -77,7 +77,8 @@ def sessions_of(day: date, most: int) -> Day:
             (dice.random(size) ** 1.5 * 2_000_001).astype(np.int64),
         ]
     )
-    delay = np.where(dice.random(size) < 1 / 200, dice.integers(1, LATEST_DAYS + 1, size), 0)
+    each = np.arange(size)
+    delay = np.where(each % _LATE_EVERY == 7, 1 + each // _LATE_EVERY % LATEST_DAYS, 0)
     ids = np.array([str(uuid.uuid5(_NAMESPACE, f"{number}/{each}")).encode() for each in range(size)], dtype="S36")
     order = np.lexsort((ids, accessed))
     return Day(

@@ -39,6 +39,11 @@ class Sandbox:
         """GET a path of it."""
         return requests.get(self.url + path, params=params, headers=headers, stream=stream, timeout=60)
 
+    def stop_clock(self, now: str) -> None:
+        """Have the sandbox take a moment for now."""
+        answer = requests.put(f"{self.url}/_sandbox/clock", json={"now": now}, timeout=10)
+        assert answer.status_code == 204, answer.text
+
     def weather(self, key: str = KEY, **query: str) -> requests.Response:
         """GET the current weather."""
         return self.get("/data/2.5/weather", params={**query, "appid": key})
@@ -112,6 +117,12 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("taxi/parquet/green_tripdata_2024-01.parquet", "tlc/green_tripdata_2024-01.parquet"),
         ("zones/taxi_zone_lookup.attommm.csv", "tlc/taxi_zone_lookup.csv"),
         ("weather/owm_current_186_cities.json", "openweather/cities.json"),
+        ("driven/romanmurzac_batch_2024-09-15.csv", "driven/batch_2024-09-15.csv"),
+        ("driven/sonick19_batch_2025-04-03.csv", "driven/batch_2025-04-03.csv"),
+        ("opensea/v1_asset_cryptodevamigos.json", "opensea/asset.json"),
+        ("opensea/v1_assets_keon.json", "opensea/assets.json"),
+        ("opensea/v2_nimbus_account_nfts.json", "opensea/nfts.json"),
+        ("x/v2/tweepy_test_client_get_users_tweets_0.json", "x/open_rivers.json"),
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / path, folder / name)
