@@ -18,7 +18,7 @@ from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
 APIS = (*APIS_WITH_KEY, "tlc")
 ADMIN = "admin"
 BUCKET = "sluice-lake"
-_STEP_ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher")
+_STEP_ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "sluice_reporter")
 
 
 def connections(home: Home) -> dict[str, str]:

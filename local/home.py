@@ -19,6 +19,7 @@ WAREHOUSE_ROLES = (
     "sluice_transformer",
     "sluice_gate",
     "sluice_publisher",
+    "sluice_reporter",
     "analyst",
     "operator",
 )

@@ -17,7 +17,15 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "analyst", "operator")
+ROLES = (
+    "sluice_loader",
+    "sluice_transformer",
+    "sluice_gate",
+    "sluice_publisher",
+    "sluice_reporter",
+    "analyst",
+    "operator",
+)
 _STATEMENTS = Path(__file__).with_name("bootstrap.sql")
 
 

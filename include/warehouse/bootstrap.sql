@@ -5,7 +5,7 @@ do $$
 declare role_name text;
 begin
     foreach role_name in array array[
-        'sluice_loader', 'sluice_transformer', 'sluice_gate', 'sluice_publisher', 'analyst', 'operator'
+        'sluice_loader', 'sluice_transformer', 'sluice_gate', 'sluice_publisher', 'sluice_reporter', 'analyst', 'operator'
     ] loop
         if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I login', role_name);
@@ -18,7 +18,8 @@ begin
     execute format('revoke all on database %I from public', current_database());
     execute format(
         'grant connect, temporary on database %I to '
-        'sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, analyst, operator', current_database()
+        'sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, sluice_reporter, analyst, operator',
+        current_database()
     );
     -- a schema's new owner must be allowed to own one in this database
     execute format('grant create on database %I to sluice_loader, sluice_transformer, sluice_publisher', current_database());
@@ -50,8 +51,9 @@ grant usage on schema raw to sluice_transformer, sluice_gate;
 grant usage on schema staging to sluice_gate;
 grant usage on schema marts to sluice_gate, sluice_publisher;
 grant usage on schema analytics to analyst, operator;
+grant analyst to sluice_reporter; -- what analysts may see, and nothing more, can stand in a mail
 grant usage on schema quarantine to operator, sluice_gate;
-grant usage on schema ops to sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, operator;
+grant usage on schema ops to sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, sluice_reporter, operator;
 
 -- tables that exist, and those to come
 grant select on all tables in schema raw to sluice_transformer, sluice_gate;
@@ -152,7 +154,29 @@ create table if not exists ops.loaded_file (
 );
 comment on table ops.loaded_file is 'Files of the drop zone that are in raw: each is loaded once, and again when its content changes.';
 
-grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_loader, operator;
+-- How many rows of a landing are in quarantine, for those who may not see the rows.
+create or replace function ops.quarantined(landing_ids bigint [])
+returns table (landing_id bigint, quarantined_rows bigint)
+language plpgsql stable security definer set search_path = pg_catalog
+as $$
+declare quarantine_table regclass;
+begin
+    for quarantine_table in
+        select c.oid
+        from pg_class as c
+        inner join pg_namespace as n on c.relnamespace = n.oid
+        inner join pg_attribute as a on c.oid = a.attrelid
+        where n.nspname = 'quarantine' and a.attname = '_landing_id' and c.relkind in ('r', 'p') and not c.relispartition
+    loop
+        return query execute format(
+            'select _landing_id, count(*) from %s where _landing_id = any($1) group by _landing_id', quarantine_table
+        ) using landing_ids;
+    end loop;
+end $$;
+revoke all on function ops.quarantined(bigint []) from public;
+grant execute on function ops.quarantined(bigint []) to sluice_reporter, operator;
+
+grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_reporter, sluice_loader, operator;
 grant insert, update on ops.landing to sluice_loader;
 grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
 grant select on ops.landing to sluice_transformer;

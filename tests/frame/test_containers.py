@@ -127,7 +127,8 @@ def test_the_example_environment_defines_each_connection_once(example: dict[str,
         yaml.safe_load(path.read_text())["connection"]
         for path in (PROJECT / "include" / "sources").glob("*/source.yml")
     }
-    steps = {"sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "sluice_s3", "sluice_smtp"}
+    steps = {"sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "sluice_reporter"}
+    steps |= {"sluice_s3", "sluice_smtp"}
     assert connections == steps | sources
     settings = yaml.safe_load((PROJECT / "airflow_settings.example.yaml").read_text())["airflow"]
     assert settings["connections"] == [], "connections belong to .env alone"
