@@ -161,7 +161,8 @@ def _open_texts(uri: str, rows: Callable[[], Iterator[Row]], batch_rows: int) ->
     def read(columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Sequence[int]]]:
         positions = [names[column] for column in columns]
         for lines, fields in _chunks(text_table(rows()).rows, batch_rows):
-            arrays = [pa.array([row[position] for row in fields], pa.string()) for position in positions]
+            columns_of_fields = list(zip(*fields, strict=True))
+            arrays = [pa.array(columns_of_fields[position], pa.string()) for position in positions]
             # Without columns, a batch would not know how many rows it has.
             counted = pa.RecordBatch.from_arrays([*arrays, pa.nulls(len(lines))], names=[*columns, ROW])
             yield counted, lines
@@ -177,7 +178,7 @@ def _chunks(rows: Iterator[Row], most: int) -> Iterator[tuple[list[int], list[Se
     for line, row in rows:
         lines.append(line)
         fields.append(row)
-        characters += sum(len(field) for field in row if field)
+        characters += sum(map(len, filter(None, row)))
         if len(lines) == most or characters > _CHUNK_CHARACTERS:
             yield lines, fields
             lines, fields, characters = [], [], 0

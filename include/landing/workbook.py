@@ -83,7 +83,7 @@ def _check_sizes(file: BinaryIO) -> None:
     for what, size, limit in (("a sheet", sheets, _SHEET_BYTES), ("its texts and styles", held, _HELD_BYTES)):
         if size > limit:
             raise ValueError(
-                f"{what} unpacked would be {size} bytes, and the limit is {limit}: have the file sent in parts, or as CSV"
+                f"{what} would be {size} bytes unpacked, and the limit is {limit}: have it sent in parts, or as CSV"
             )
 
 
