@@ -1,7 +1,8 @@
 """What dbt knows of the raw tables, made from `source.yml`: `python -m include.pipeline.dbt_sources [--check] [NAME]`.
 
 Each source has `dbt_project/models/staging/<source>/_<source>__sources.yml` with its tables, columns, descriptions,
-tags of personal data and freshness (https://docs.getdbt.com/reference/source-properties). A test sees that none has drifted.
+tags of personal data and freshness (https://docs.getdbt.com/reference/source-properties). A test sees that none has
+drifted.
 """
 
 from __future__ import annotations
