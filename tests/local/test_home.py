@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from local.home import LocalError, open_home
+from local import airflow
+from local.home import APIS_WITH_KEY, LocalError, open_home
+from local.services import SERVICES
 
 
 def test_secrets_are_generated_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
@@ -44,3 +46,23 @@ def test_a_damaged_state_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(LocalError, match=r"state\.json is not the JSON that Sluice wrote .* down --purge"):
         open_home(tmp_path)
+
+
+def test_the_sandbox_takes_the_key_that_each_connection_to_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for api in airflow.APIS:
+        monkeypatch.delenv(f"AIRFLOW_CONN_{api.upper()}", raising=False)
+        monkeypatch.delenv(f"SANDBOX_{api.upper()}_KEY", raising=False)
+    home = open_home(tmp_path)
+    home.ports.update(postgres=1, s3=2, smtp=3, sandbox=4)
+
+    connections = airflow.connections(home)
+    (sandbox,) = (service for service in SERVICES if service.name == "sandbox")
+
+    keys = sandbox.env(home)
+    assert len(set(keys.values())) == len(keys) == len(APIS_WITH_KEY)
+    for api in APIS_WITH_KEY:
+        connection = json.loads(connections[f"AIRFLOW_CONN_{api.upper()}"])
+        assert (connection["host"], connection["port"]) == ("127.0.0.1", 4)
+        assert connection["password"] == keys[f"SANDBOX_{api.upper()}_KEY"]

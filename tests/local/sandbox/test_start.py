@@ -60,6 +60,8 @@ def test_a_wrong_setting_is_named_and_the_sandbox_does_not_start() -> None:
     ("name", "value", "said"),
     [
         ("SANDBOX_OPENWEATHER_CALLS_PER_MINUTE", "0", "SANDBOX_OPENWEATHER_CALLS_PER_MINUTE: Input should be greater"),
+        ("SANDBOX_X_POSTS", "a:1,b", "SANDBOX_X_POSTS: 'b' is not a name and a number such as friendsies:450; correct"),
+        ("SANDBOX_OPENSEA_COLLECTIONS", "a:-1", "SANDBOX_OPENSEA_COLLECTIONS: 'a:-1' is not a name and a number"),
         ("SANDBOX_NOW", "tomorrow", "SANDBOX_NOW: 'tomorrow' is not an ISO time such as 2026-11-21T13:05:00Z"),
         ("SANDBOX_YELOW_ROWS", "5", "SANDBOX_YELOW_ROWS is not a setting of the sandbox; use one of SANDBOX_CACHE_DIR"),
     ],
@@ -73,10 +75,13 @@ def test_each_kind_of_wrong_setting_is_named_with_its_remedy(name: str, value: s
 
 def test_flags_win_over_the_environment_and_empty_variables_count_as_unset() -> None:
     environ = {"SANDBOX_DATA": "from-env", "SANDBOX_NOW": "", "SANDBOX_GREEN_ROWS": "7", "HOME": "/somewhere"}
+    environ["SANDBOX_X_POSTS"] = "one:0, two:12"
 
     settings = read_settings(environ, data=Path("from-flag"), cache_dir="cache")
 
-    assert settings == Settings(data=Path("from-flag"), cache_dir=Path("cache"), green_rows=7)
+    assert settings == Settings(
+        data=Path("from-flag"), cache_dir=Path("cache"), green_rows=7, x_posts={"one": 0, "two": 12}
+    )
 
 
 def test_a_data_folder_that_cannot_be_served_is_named_and_the_sandbox_does_not_start(tmp_path: Path) -> None:
