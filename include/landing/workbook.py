@@ -30,7 +30,7 @@ _ROW_BYTES = 64 * 1024**2
 _ZIP_MAGIC = b"PK\x03\x04"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _FAULTS = (
-    zipfile.BadZipFile, zlib.error, ElementTree.ParseError, InvalidFileException, EOFError, LookupError, TypeError,
+    zipfile.BadZipFile, zlib.error, SyntaxError, InvalidFileException, EOFError, LookupError, TypeError,
     AttributeError, NotImplementedError, RuntimeError, OverflowError,
 )  # fmt: skip
 
@@ -129,7 +129,8 @@ def _row(parser: Any, element: ElementTree.Element) -> tuple[int, list[tuple[int
         where = f"line {number}: cell {get_column_letter(cell['column'])}{number}"
         if cell["data_type"] == "e":
             raise ValueError(f"{where} holds the error {cell['value']}: have the sheet corrected")
-        if source.find(FORMULA_TAG) is not None and source.find(VALUE_TAG) is None:
+        is_calculated = source.findtext(VALUE_TAG) or source.get("t") == "str"  # an empty text is a result too
+        if source.find(FORMULA_TAG) is not None and not is_calculated:
             raise ValueError(f"{where} holds a formula without a value: have the workbook calculated and saved")
         texts.append((cell["column"], _text(cell["value"])))
     return number, texts
