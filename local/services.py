@@ -140,6 +140,17 @@ def dbt_key(_: Home) -> str:
     return _digest(warm.fingerprint(PROJECT / "dbt_project"))
 
 
+def _dbt_parse(home: Home) -> list[str]:
+    # dbt's parse of what has changed alone misses sources whose yml was written anew: always all of it
+    (home.dbt_target / "partial_parse.msgpack").unlink(missing_ok=True)
+    return [
+        str(Path(sys.executable).with_name("dbt")),
+        "parse",
+        *("--project-dir", str(PROJECT / "dbt_project"), "--profiles-dir", str(PROJECT / "dbt_project")),
+        *("--target", "postgres", "--target-path", str(home.dbt_target), "--log-path", str(home.logs), "--quiet"),
+    ]
+
+
 SERVICES: tuple[Service, ...] = (
     Service(
         "postgres",
@@ -225,12 +236,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "dbt_parse",
         needs=(),
-        command=lambda home: [
-            str(Path(sys.executable).with_name("dbt")),
-            "parse",
-            *("--project-dir", str(PROJECT / "dbt_project"), "--profiles-dir", str(PROJECT / "dbt_project")),
-            *("--target", "postgres", "--target-path", str(home.dbt_target), "--log-path", str(home.logs), "--quiet"),
-        ],
+        command=_dbt_parse,
         env=lambda home: {**airflow.dbt_env(home), "DO_NOT_TRACK": "1"},
         key=dbt_key,
     ),
