@@ -102,11 +102,11 @@ final as (
 
         -- of late
         cast(recent.one_day_sales as bigint) as one_day_sales,
-        recent.one_day_volume_native,
+        cast(recent.one_day_volume_native as numeric(30, 10)) as one_day_volume_native,
         cast(recent.seven_day_sales as bigint) as seven_day_sales,
-        recent.seven_day_volume_native,
+        cast(recent.seven_day_volume_native as numeric(30, 10)) as seven_day_volume_native,
         cast(recent.thirty_day_sales as bigint) as thirty_day_sales,
-        recent.thirty_day_volume_native,
+        cast(recent.thirty_day_volume_native as numeric(30, 10)) as thirty_day_volume_native,
 
         -- lineage
         newest._landing_id,
