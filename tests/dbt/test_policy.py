@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from include.pipeline.model import source_names
 from tests.dbt.project import PROJECT
 
 Node = dict[str, Any]
@@ -92,7 +93,9 @@ def test_every_mart_is_public_with_a_contract_a_key_and_its_way_to_readers(model
         assert all(column["data_type"] for column in node["columns"].values()), node["name"]
         assert node["schema"] == "marts"
         publish = node["config"]["meta"]["publish"]
-        assert publish in ({"mode": "whole"}, {"mode": "upsert"}, {"replace_by": ["service", "source_month"]})
+        slices = {"fact_taxi_trip": ["service", "source_month"], "dim_person": ["person_id"]}
+        by_slice = {"replace_by": slices.get(node["name"])}
+        assert publish in ({"mode": "whole"}, {"mode": "upsert"}, by_slice), node["name"]
         assert publish == {"mode": "whole"} or "_landing_id" in node["columns"], node["name"]
 
 
@@ -103,7 +106,7 @@ def test_only_marts_are_published_and_nothing_else_is_public(models: dict[str, N
 
 
 def test_every_model_is_tagged_for_its_sources_and_its_step(models: dict[str, Node]) -> None:
-    sources = {"tlc", "openweather"}
+    sources = set(source_names())
     for name, node in models.items():
         step = "staging" if _layer(node) == "staging" else "marts"
         assert step in node["tags"], name
@@ -136,9 +139,9 @@ def test_every_key_of_a_dimension_is_tested_against_it(manifest: dict[str, Any],
     keys = {
         (name, column)
         for name, node in models.items()
-        if name.startswith("fact_") or name == "taxi_daily"
-        for column in node["columns"]
-        if column.endswith("_key") and column != "trip_key"
+        if _layer(node) == "marts" and not name.startswith("dim_")
+        for column, about in node["columns"].items()
+        if column.endswith("_key") and not any(one["type"] == "primary_key" for one in about["constraints"])
     }
     assert keys | {("fact_weather_observation", "city_id")} == related
 
@@ -152,8 +155,7 @@ def test_tests_of_what_grows_look_at_the_run_alone(manifest: dict[str, Any], mod
     growing = {
         node["unique_id"]
         for name, node in models.items()
-        if {"_row", "service", "last_observed_at"} & set(node["columns"])
-        and name not in ("stg_tlc__zones", "stg_tlc__trip_files")
+        if "_landing_id" in node["columns"] and name not in ("dim_zone", "stg_tlc__zones", "stg_tlc__trip_files")
     }
     assert [
         test["name"]
@@ -168,7 +170,7 @@ def test_models_are_named_and_placed_by_their_layer(models: dict[str, Node]) -> 
     prefixes = {
         "staging": r"stg_[a-z]+__[a-z_]+",
         "intermediate": r"int_[a-z_]+",
-        "marts": r"(dim_|fact_|taxi_)[a-z_]+",
+        "marts": r"(?!stg_|int_)[a-z]+(_[a-z]+)+",
     }
     for name, node in models.items():
         layer = _layer(node)
