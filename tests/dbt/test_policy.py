@@ -93,7 +93,13 @@ def test_every_mart_is_public_with_a_contract_a_key_and_its_way_to_readers(model
         assert all(column["data_type"] for column in node["columns"].values()), node["name"]
         assert node["schema"] == "marts"
         publish = node["config"]["meta"]["publish"]
-        slices = {"fact_taxi_trip": ["service", "source_month"], "dim_person": ["person_id"]}
+        slices = {
+            "fact_taxi_trip": ["service", "source_month"],
+            "dim_person": ["person_id"],
+            "bridge_nft_trait": ["collection_id"],
+            "fact_nft_snapshot": ["snapshot_date"],
+            "fact_nft_collection_snapshot": ["snapshot_date"],
+        }
         by_slice = {"replace_by": slices.get(node["name"])}
         assert publish in ({"mode": "whole"}, {"mode": "upsert"}, by_slice), node["name"]
         assert publish == {"mode": "whole"} or "_landing_id" in node["columns"], node["name"]
@@ -143,7 +149,15 @@ def test_every_key_of_a_dimension_is_tested_against_it(manifest: dict[str, Any],
         for column, about in node["columns"].items()
         if column.endswith("_key") and not any(one["type"] == "primary_key" for one in about["constraints"])
     }
-    assert keys | {("fact_weather_observation", "city_id")} == related
+    # dimensions whose key is the upstream's own number or name
+    ids = {
+        ("fact_weather_observation", "city_id"),
+        ("dim_nft", "collection_id"),
+        ("fact_nft_collection_snapshot", "collection_id"),
+        ("fact_post", "account_id"),
+        ("fact_post_engagement", "account_id"),
+    }
+    assert keys | ids == related
 
 
 def test_every_model_that_computes_has_a_unit_test(manifest: dict[str, Any], models: dict[str, Node]) -> None:
@@ -168,7 +182,7 @@ def test_tests_of_what_grows_look_at_the_run_alone(manifest: dict[str, Any], mod
 
 def test_models_are_named_and_placed_by_their_layer(models: dict[str, Node]) -> None:
     prefixes = {
-        "staging": r"stg_[a-z]+__[a-z_]+",
+        "staging": r"stg_[a-z]+__[a-z0-9_]+",
         "intermediate": r"int_[a-z_]+",
         "marts": r"(?!stg_|int_)[a-z]+(_[a-z]+)+",
     }
