@@ -1,6 +1,6 @@
 """A server of the documentation's static files on loopback: `python -m local.docs --port N --directory D`.
 
-dbt's docs are at /dbt/, the gates' Data Docs at /data_docs/.
+dbt's docs are at /dbt/, the gates' Data Docs at /data_docs/, the daily reports at /reports/.
 """
 
 import argparse
@@ -14,6 +14,7 @@ _INDEX = """<!doctype html><meta charset="utf-8"><title>Sluice</title><h1>Sluice
 <ul>
 <li><a href="/dbt/">dbt docs: every model and column</a>
 <li><a href="/data_docs/">Data Docs: every gate's verdicts</a>
+<li><a href="/reports/">Daily reports</a>
 </ul>
 """
 

@@ -46,7 +46,7 @@ def expected(
         warn_after_hours: see `Expected`.
         error_after_hours: see `Expected`.
     """
-    due = cron is not None and croniter(cron, until).get_prev(datetime) > until - timedelta(days=1)
+    due = cron is not None and _times(cron, until).get_prev(datetime) >= until - timedelta(days=1)
     return Expected(name, title, due, warn_after_hours, error_after_hours)
 
 
@@ -54,5 +54,9 @@ def is_daily(cron: str | None, day: datetime) -> bool:
     """Whether a schedule comes round on every day: what the report of each day waits for."""
     if cron is None:
         return False
-    times = croniter(cron, day)
+    times = _times(cron, day)
     return all(times.get_next(datetime) - day <= timedelta(days=one) for one in range(1, 8))
+
+
+def _times(cron: str, start: datetime) -> croniter:
+    return croniter({"@quarterly": "0 0 1 */3 *"}.get(cron, cron), start)

@@ -274,7 +274,7 @@ def fill_subjects(held: Filled) -> None:
     collections = (
         ("friendsies", "Friendsies", 120),
         ("cryptodevamigos", "CryptoDevAmigos", 45),
-        ("harbour", "$H_b$", 9),
+        ("harbour", "<b>$H_b$ & co</b>", 9),
     )
     held.insert(
         "analytics.dim_nft_collection",
