@@ -11,6 +11,7 @@ Modules, one a concern:
 - `openweather.py` with `weather.py`: current weather. `tlc.py` with `trips.py` and `newyork.py`: the taxi file host.
   `driven.py` with `usage.py`: broadband sessions. `opensea.py` with `nfts.py`: collections. `x.py` with `posts.py`:
   accounts and timelines.
+- `samples.py`: the samples in the folders of sources that `./sluice new-source` has made.
 - `access.py`: keys and quotas of the APIs that have them.
 - `data.py`: real payloads under `--data`, which come before synthetic ones.
 - `clock.py`: the time that the APIs go by, which tests stop.

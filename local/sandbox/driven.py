@@ -16,25 +16,33 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from fastapi import APIRouter, Request, Response
 
 from local.sandbox.access import is_accepted
 from local.sandbox.data import DataError
 from local.sandbox.settings import Settings
-from local.sandbox.usage import LATEST_DAYS, SECONDS_A_DAY, Day, Numbers, Subscribers, sessions_of
+from local.sandbox.usage import (
+    LATEST_DAYS,
+    MEASURES,
+    SECONDS_A_DAY,
+    SESSION,
+    Sessions,
+    Subscribers,
+    in_order,
+    sessions_of,
+)
 
 NAME = "driven"
-MEASURES = ("session_duration", "download_speed", "upload_speed", "consumed_traffic")
 COLUMNS = (
     *("person_name", "user_name", "email", "personal_number", "birth_date", "address", "phone", "mac_address"),
     *("ip_address", "iban", "accessed_at", *MEASURES, "unique_id"),
 )
 MOST_A_PAGE = 5_000
 USUAL_PAGE = 1_000
+_REAL = -1
+"""The number of no subscriber: that of a real session."""
 _PARAMETERS = [
     {"name": name, "in": "query", "description": description, "schema": {"type": kind}}
     for name, kind, description in (
@@ -68,11 +76,11 @@ def router(settings: Settings) -> APIRouter:
         except ValueError as error:
             return _answer(400, {"error": str(error)})
         held = store.held(settings.clock().date())
-        low = 0 if start is None else int(np.searchsorted(held.accessed, start))
-        high = len(held.accessed) if end is None else int(np.searchsorted(held.accessed, end))
+        low = 0 if start is None else int(np.searchsorted(held["accessed_at"], start))
+        high = len(held) if end is None else int(np.searchsorted(held["accessed_at"], end))
         total = max(high - low, 0)
         first = low + (page - 1) * per_page
-        records = ",".join(store.records(held, first, min(first + per_page, high)))
+        records = ",".join(store.records(held[first : min(first + per_page, high)]))
         pages = -(-total // per_page)
         text = f'{{"data":[{records}],"page":{page},"per_page":{per_page},"total_pages":{pages},"total":{total}}}'
         return Response(text, media_type="application/json")
@@ -110,17 +118,6 @@ def _time(request: Request, name: str) -> float | None:
 # --- what there is on a day -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Held:
-    """The sessions that the API holds; as `Day`, except that a real one's subscriber is -1 and its home its number."""
-
-    ids: npt.NDArray[np.bytes_]
-    accessed: Numbers
-    subscriber: Numbers
-    home: Numbers
-    measures: Numbers
-
-
 class _Store:
     """The sessions of a day and their texts; state is those of the last day asked for, since most requests want it."""
 
@@ -128,49 +125,41 @@ class _Store:
         self._settings = settings
         self._real = real
         self._subscribers: Subscribers | None = None
-        self._kept: tuple[date, _Held] | None = None
+        self._kept: tuple[date, Sessions] | None = None
         self._lock = threading.Lock()
         self._person = lru_cache(maxsize=None)(self._describe)
 
-    def held(self, today: date) -> _Held:
+    def held(self, today: date) -> Sessions:
         """What the API holds on a day."""
         with self._lock:
             if self._kept is None or self._kept[0] != today:
                 self._kept = today, self._make(today)
             return self._kept[1]
 
-    def records(self, held: _Held, start: int, end: int) -> Iterator[str]:
-        """The JSON of the sessions from one place up to another."""
-        columns = (held.ids, held.accessed, held.subscriber, held.home, held.measures)
-        for id_, accessed, subscriber, home, measures in zip(*(c[start:end].tolist() for c in columns), strict=True):
-            if subscriber < 0:
+    def records(self, sessions: Sessions) -> Iterator[str]:
+        """The JSON of each session."""
+        for id_, accessed, subscriber, home, duration, download, upload, traffic, _ in sessions.tolist():
+            if subscriber == _REAL:
                 yield self._real.texts[home]
                 continue
-            duration, download, upload, traffic = measures
             yield (
                 f'{self._person(subscriber, home)},"accessed_at":"{_iso(accessed)}","session_duration":{duration},'
                 f'"download_speed":{download},"upload_speed":{upload},"consumed_traffic":{traffic},'
                 f'"unique_id":"{id_.decode()}"}}'
             )
 
-    def _make(self, today: date) -> _Held:
+    def _make(self, today: date) -> Sessions:
         wanted, most = self._settings.driven_sessions, self._settings.driven_sessions_a_day
-        days: list[Day] = []
+        days: list[Sessions] = []
         found = back = 0
-        # One day more than it takes, for the sessions that have not come out yet.
+        # Late sessions are few, but of the newest days some are always missing.
         while wanted and (found < wanted or back <= LATEST_DAYS):
             back += 1
             day = sessions_of(today - timedelta(days=back), most)
-            out = day.delay < back
-            days.insert(0, Day(*(getattr(day, name)[out] for name in Day.__dataclass_fields__)))
-            found += int(out.sum())
-        parts = [_Held(*(getattr(day, name) for name in _Held.__dataclass_fields__)) for day in days]
-        made = _Held(*(_joined(parts, name)[max(found - wanted, 0) :] for name in _Held.__dataclass_fields__))
-        if not self._real.texts:
-            return made
-        both = _Held(*(_joined([self._real.held, made], name) for name in _Held.__dataclass_fields__))
-        order = np.lexsort((both.ids, both.accessed))
-        return _Held(*(getattr(both, name)[order] for name in _Held.__dataclass_fields__))
+            days.insert(0, day[day["delay"] < back])
+            found += len(days[0])
+        made = np.concatenate([np.empty(0, SESSION), *days])[max(found - wanted, 0) :]
+        return in_order(np.concatenate([self._real.sessions, made])) if self._real.texts else made
 
     def _describe(self, subscriber: int, home: int) -> str:
         """The first part of a record, up to the account."""
@@ -179,16 +168,6 @@ class _Store:
                 self._subscribers = Subscribers(self._settings.cache_dir)
         known = {**self._subscribers.people[subscriber], "address": self._subscribers.address_of(subscriber, home)}
         return json.dumps({name: known[name] for name in COLUMNS if name in known}, ensure_ascii=False)[:-1]
-
-
-def _joined(parts: list[_Held], name: str) -> npt.NDArray[Any]:
-    empty = _nothing()
-    return np.concatenate([getattr(part, name) for part in parts or [empty]])
-
-
-def _nothing() -> _Held:
-    none = np.empty(0, np.int64)
-    return _Held(np.empty(0, "S36"), none, none, none, np.empty((0, len(MEASURES)), np.int64))
 
 
 def _iso(seconds: int) -> str:
@@ -206,7 +185,14 @@ def _iso_day(day: int) -> str:
 
 @dataclass(frozen=True)
 class _Real:
-    held: _Held
+    """The rows of real batches.
+
+    Attributes:
+        sessions: What they are put in order by; the subscriber is `_REAL`, the home the place in `texts`.
+        texts: Their JSON.
+    """
+
+    sessions: Sessions
     texts: list[str]
 
 
@@ -231,11 +217,7 @@ def _real(folder: Path | None) -> _Real:
                 texts.append(json.dumps(record, ensure_ascii=False))
                 ids.append(row["unique_id"].encode())
                 times.append(int(accessed.timestamp()))
-    held = _Held(
-        ids=np.array(ids, dtype="S36"),
-        accessed=np.array(times, np.int64),
-        subscriber=np.full(len(texts), -1, np.int64),
-        home=np.arange(len(texts), dtype=np.int64),
-        measures=np.zeros((len(texts), len(MEASURES)), np.int64),
-    )
-    return _Real(held, texts)
+    sessions = np.zeros(len(texts), SESSION)
+    sessions["unique_id"], sessions["accessed_at"] = ids, times
+    sessions["subscriber"], sessions["home"] = _REAL, np.arange(len(texts))
+    return _Real(sessions, texts)

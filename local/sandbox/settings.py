@@ -53,6 +53,7 @@ class Settings(BaseModel):
         x_key: The accepted bearer token, or several with commas between them; None accepts any.
         x_calls_per_window: Quota of each token and route; the real API has about 900 in a window.
         x_window_seconds: How long that window is; 15 minutes with the real API.
+        samples_key: As driven_key, of all sources whose samples are served.
         x_posts: The synthetic accounts and how many posts each timeline holds at any time: the newest ones.
     """
 
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     x_key: SecretStr | None = None
     x_calls_per_window: Annotated[int, Field(ge=1)] = 10_000
     x_window_seconds: Annotated[int, Field(ge=1)] = 900
+    samples_key: SecretStr | None = None
     x_posts: Counts = {"harbour_news": 230, "open_rivers": 120, "sluice_data": 40}
 
     @cached_property

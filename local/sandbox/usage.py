@@ -12,7 +12,6 @@ import json
 import tempfile
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,32 +32,31 @@ _STAY_DAYS = 45
 _LEAST_SHARE_OF_A_DAY = 0.85
 _EPOCH = date(1970, 1, 1).toordinal()
 
-Numbers = npt.NDArray[np.int64]
+MEASURES = ("session_duration", "download_speed", "upload_speed", "consumed_traffic")
+SESSION = np.dtype(
+    [
+        ("unique_id", "S36"),
+        ("accessed_at", np.int64),
+        ("subscriber", np.int32),
+        ("home", np.int32),
+        *((name, np.int32) for name in MEASURES),
+        ("delay", np.int8),
+    ]
+)
+"""One session.
+
+- unique_id: ASCII.
+- accessed_at: in seconds since 1970.
+- subscriber: whose it is, by number.
+- home: which of the subscriber's addresses it was used at; 0 is the first.
+- delay: days after its batch on which it comes out; 0 but for late ones.
+"""
+
+Sessions = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True)
-class Day:
-    """The sessions of one day, in the order of accessed_at and unique_id; all arrays are of the same length.
-
-    Attributes:
-        ids: Each session's unique_id, as ASCII bytes.
-        accessed: Its start, in seconds since 1970.
-        subscriber: Whose it is.
-        home: Which of the subscriber's addresses it was used at; 0 is the first.
-        measures: Its session_duration, download_speed, upload_speed and consumed_traffic, a column each.
-        delay: Days after its batch on which it comes out; 0 but for late ones.
-    """
-
-    ids: npt.NDArray[np.bytes_]
-    accessed: Numbers
-    subscriber: Numbers
-    home: Numbers
-    measures: Numbers
-    delay: Numbers
-
-
-def sessions_of(day: date, most: int) -> Day:
-    """Make one day's sessions.
+def sessions_of(day: date, most: int) -> Sessions:
+    """Make one day's sessions, in order.
 
     Args:
         day: The day on which they started, UTC.
@@ -67,29 +65,25 @@ def sessions_of(day: date, most: int) -> Day:
     number = day.toordinal() - _EPOCH
     dice = np.random.default_rng([_SEED, number])
     size = int(dice.integers(int(most * _LEAST_SHARE_OF_A_DAY), most + 1))
-    accessed = number * SECONDS_A_DAY + dice.integers(0, SECONDS_A_DAY, size)
+    place = np.arange(size)
+    made = np.empty(size, SESSION)
+    made["unique_id"] = [str(uuid.uuid5(_NAMESPACE, f"{number}/{one}")) for one in range(size)]
+    made["accessed_at"] = number * SECONDS_A_DAY + dice.integers(0, SECONDS_A_DAY, size)
     # Some subscribers use far more than others.
-    subscriber = (dice.random(size) ** 1.6 * SUBSCRIBERS).astype(np.int64)
-    measures = np.column_stack(
-        [
-            (dice.random(size) ** 2 * 36_001).astype(np.int64),
-            (1_000 - dice.random(size) ** 2 * 1_001).astype(np.int64).clip(0),
-            (800 - dice.random(size) ** 1.5 * 801).astype(np.int64).clip(0),
-            (dice.random(size) ** 1.5 * 2_000_001).astype(np.int64),
-        ]
-    )
-    each = np.arange(size)
-    delay = np.where(each % _LATE_EVERY == 7, 1 + each // _LATE_EVERY % LATEST_DAYS, 0)
-    ids = np.array([str(uuid.uuid5(_NAMESPACE, f"{number}/{each}")).encode() for each in range(size)], dtype="S36")
-    order = np.lexsort((ids, accessed))
-    return Day(
-        ids=ids[order],
-        accessed=accessed[order],
-        subscriber=subscriber[order],
-        home=_homes(subscriber[order], number),
-        measures=measures[order],
-        delay=delay[order],
-    )
+    made["subscriber"] = dice.random(size) ** 1.6 * SUBSCRIBERS
+    made["home"] = _homes(made["subscriber"], number)
+    made["session_duration"] = dice.random(size) ** 2 * 36_001
+    made["download_speed"] = np.maximum(1_000 - dice.random(size) ** 2 * 1_001, 0)
+    made["upload_speed"] = np.maximum(800 - dice.random(size) ** 1.5 * 801, 0)
+    made["consumed_traffic"] = dice.random(size) ** 1.5 * 2_000_001
+    made["delay"] = np.where(place % _LATE_EVERY == 7, 1 + place // _LATE_EVERY % LATEST_DAYS, 0)
+    return in_order(made)
+
+
+def in_order(sessions: Sessions) -> Sessions:
+    """The sessions in the order of accessed_at and unique_id."""
+    order: npt.NDArray[np.intp] = np.lexsort((sessions["unique_id"], sessions["accessed_at"]))
+    return sessions[order]
 
 
 def moves_of(subscriber: int, first: date, last: date) -> list[date]:
@@ -101,7 +95,7 @@ def moves_of(subscriber: int, first: date, last: date) -> list[date]:
     ]
 
 
-def _homes(subscriber: Numbers, day: int) -> Numbers:
+def _homes(subscriber: npt.NDArray[Any], day: int) -> npt.NDArray[Any]:
     """Which address is each subscriber's on a day, counted from 0 in 1970."""
     moves = (day + subscriber * 7 % _STAY_DAYS) // _STAY_DAYS
     return np.where(subscriber % _MOVERS_EVERY == _MOVERS_EVERY - 1, moves, 0)
