@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from include.gates import check_tables, load_gates
+from include.gates.rules import LayerName
+from include.pipeline.model import SOURCES
 from tests.dbt.project import DbtError, Project
 
 DRIVEN = ("tag:driven",)
@@ -25,7 +28,6 @@ PII_DATA = (
     "upload_speed_mbps::text", "consumed_traffic_kilobytes::text", "unique_id",
 )  # fmt: skip
 _partitions = itertools.count(1)
-_people = itertools.count(1_000_000_000_001)
 
 
 def session(personal_number: str, accessed_at: str, **other: str | int | None) -> dict[str, Any]:
@@ -51,248 +53,235 @@ def session(personal_number: str, accessed_at: str, **other: str | int | None) -
     return plain | other
 
 
-@pytest.fixture(scope="module")
-def broadband(project: Project) -> Project:
-    """The models, built of nothing yet."""
-    project.build((), DRIVEN, unit_tests=True)
-    return project
-
-
-@pytest.fixture
-def person() -> str:
-    """A personal number that no other test has."""
-    return str(next(_people))
-
-
 def land(project: Project, *sessions: Mapping[str, Any]) -> int:
     """Land and load sessions as a day of the API, and build that, without the tests."""
     landing_id = project.load_records("driven", "sessions", f"day-{next(_partitions)}", sessions)
-    project.dbt("run", "--select", *MARTS, landing_ids=[landing_id])
+    build(project, landing_id)
     return landing_id
 
 
+def build(project: Project, landing_id: int) -> None:
+    """Build the marts of a landing, without the tests."""
+    project.dbt("run", "--select", *MARTS, landing_ids=[landing_id])
+
+
+MOVER, LATE, CORRECTED, GIVEN, TAKEN, STAYER, NASTY = (str(1_000_000_000_000 + number) for number in range(7))
+TEXT = "“Ana” \\ \"q\" 'q'\r\n\t\u202e\u0645\u0631\u062d\u0628\u0627 👩‍👩‍👧 {{ x }} %s ' or 1=1 --"
+TEXTS = ("person_name", "user_name", "email", "birth_date", "address", "phone", "mac_address", "ip_address", "iban")
+WRONG = session(CORRECTED, "2026-11-02T08:00:00", address="Strda Unu")
+PASSED_ON = session(GIVEN, "2026-11-02T08:00:00", address="Strada Doi")
+DAYS = (
+    [
+        session(MOVER, "2026-11-01T08:00:00"),
+        session(MOVER, "2026-11-02T08:00:00"),
+        session(LATE, "2026-11-01T08:00:00"),
+        session(LATE, "2026-11-05T08:00:00"),
+        session(LATE, "2026-11-09T08:00:00", address="Strada Trei"),
+        session(CORRECTED, "2026-11-01T08:00:00"),
+        WRONG,
+        session(GIVEN, "2026-11-01T08:00:00"),
+        PASSED_ON,
+        session(STAYER, "2026-11-01T08:00:00", download_speed=750, upload_speed=40, consumed_traffic=166472),
+        session(NASTY, "2026-11-01T08:00:00", **dict.fromkeys(TEXTS, TEXT)),
+    ],
+    [
+        session(MOVER, "2026-11-03T08:00:00", address="Strada Doi"),
+        # late, between two sessions of one version: it parts them
+        session(LATE, "2026-11-03T08:00:00", address="Strada Doi"),
+        WRONG | {"address": "Strada Unu"},
+        PASSED_ON | {"personal_number": TAKEN},
+    ],
+    [
+        session(MOVER, "2026-11-05T08:00:00", address="Strada Trei"),
+        # late, before the first: the version begins earlier
+        session(LATE, "2026-10-31T08:00:00"),
+    ],
+)
+
+
+@pytest.fixture(scope="module")
+def days(project: Project) -> Sequence[int]:
+    """Three days, landed and built one after the other, the first with the tests of the models; their landings."""
+    first = project.load_records("driven", "sessions", "first", DAYS[0])
+    project.build([first], DRIVEN, unit_tests=True)
+    return [first, *(land(project, *sessions) for sessions in DAYS[1:])]
+
+
 def versions(project: Project, person: str) -> Sequence[tuple[Any, ...]]:
-    """Address, first and last day, whether current; of each version of a person, in time."""
+    """Address, beginning and end (month-day), whether current; of each version of a person, in time."""
     return project.rows(
-        "select address, to_char(valid_from_at, 'DD HH24:MI'), to_char(valid_to_at, 'DD HH24:MI'), is_current "
+        "select address, to_char(valid_from_at, 'MM-DD'), to_char(valid_to_at, 'MM-DD'), is_current "
         "from marts.dim_person where personal_number = %s order by valid_from_at",
         person,
     )
 
 
 def addresses_of_sessions(project: Project, person: str) -> Sequence[tuple[Any, ...]]:
-    """Day and hour of each session of a person, and the address of the version that the fact gives it."""
+    """Day of each session of a person, and the address of the version that the fact gives it."""
     return project.rows(
-        "select to_char(accessed_at, 'DD HH24:MI'), address from marts.fact_network_usage "
+        "select to_char(accessed_at, 'MM-DD'), address from marts.fact_network_usage "
         "join marts.dim_person using (person_key) where personal_number = %s order by accessed_at",
         person,
     )
 
 
-def test_an_address_that_changes_twice_leaves_three_versions_without_a_gap(broadband: Project, person: str) -> None:
-    land(broadband, session(person, "2026-11-01T08:00:00"), session(person, "2026-11-02T08:00:00"))
-    land(broadband, session(person, "2026-11-03T08:00:00", address="Strada Doi"))
-    last = land(broadband, session(person, "2026-11-05T08:00:00", address="Strada Trei"))
-    assert versions(broadband, person) == [
-        ("Strada Unu", "01 08:00", "03 08:00", False),
-        ("Strada Doi", "03 08:00", "05 08:00", False),
-        ("Strada Trei", "05 08:00", None, True),
-    ]
-    # so that publish, which moves whole persons by the run's landing, takes all versions along
-    assert broadband.rows(
-        "select distinct _landing_id = %s from marts.dim_person where personal_number = %s", last, person
-    ) == [(True,)]
-    assert addresses_of_sessions(broadband, person) == [
-        ("01 08:00", "Strada Unu"),
-        ("02 08:00", "Strada Unu"),
-        ("03 08:00", "Strada Doi"),
-        ("05 08:00", "Strada Trei"),
-    ]
-    before = broadband.fingerprint()
-    broadband.build([last], MARTS)
-    assert broadband.fingerprint() == before
-
-
-def test_the_same_sessions_landed_again_add_nothing(broadband: Project, person: str) -> None:
-    served = [
-        session(person, "2026-11-01T08:00:00"),
-        session(person, "2026-11-02T08:00:00", address="Strada Doi"),
-    ]
-    land(broadband, *served)
-    tables = ("dim_person", "dim_address", "dim_finance", "fact_network_usage", "payment_data", "subscriber_activity")
-    contents = {
-        table: f"select to_jsonb(t) - '_landing_id' - '_row' from marts.{table} as t order by t::text"
-        for table in tables
-    }
-    before = {table: broadband.rows(statement) for table, statement in contents.items()}
-    land(broadband, *served)
-    after = {table: broadband.rows(statement) for table, statement in contents.items()}
-    assert {table: sorted(map(str, rows)) for table, rows in after.items()} == {
-        table: sorted(map(str, rows)) for table, rows in before.items()
-    }
-
-
-def test_a_late_session_is_put_in_its_place(broadband: Project, person: str) -> None:
-    land(
-        broadband,
-        session(person, "2026-11-01T08:00:00"),
-        session(person, "2026-11-05T08:00:00"),
-        session(person, "2026-11-09T08:00:00", address="Strada Trei"),
+def contents(project: Project, *tables: str) -> Sequence[tuple[Any, ...]]:
+    """All that these marts say, but for which landing has said it last and where."""
+    statements = (
+        f"select '{table}', (to_jsonb(t) - '_landing_id' - '_row')::text from marts.{table} as t" for table in tables
     )
-    # between two sessions of one version: it parts them
-    late = land(broadband, session(person, "2026-11-03T08:00:00", address="Strada Doi"))
-    assert versions(broadband, person) == [
-        ("Strada Unu", "01 08:00", "03 08:00", False),
-        ("Strada Doi", "03 08:00", "05 08:00", False),
-        ("Strada Unu", "05 08:00", "09 08:00", False),
-        ("Strada Trei", "09 08:00", None, True),
+    return project.rows(" union all ".join(statements) + " order by 1, 2")
+
+
+def test_an_address_that_changes_twice_leaves_three_versions_without_a_gap(
+    project: Project, days: Sequence[int]
+) -> None:
+    assert versions(project, MOVER) == [
+        ("Strada Unu", "11-01", "11-03", False),
+        ("Strada Doi", "11-03", "11-05", False),
+        ("Strada Trei", "11-05", None, True),
     ]
-    # the session of the 5th begins a version now, so that its row of the fact is written again, for publish to move
-    assert broadband.rows(
-        "select to_char(accessed_at, 'DD'), person_key = unique_id from marts.fact_network_usage "
-        "where _landing_id = %s order by 1",
-        late,
-    ) == [("03", True), ("05", True)]
-    # before the first: the version begins earlier
-    land(broadband, session(person, "2026-10-31T08:00:00"))
-    assert versions(broadband, person)[0] == ("Strada Unu", "31 08:00", "03 08:00", False)
-    assert [address for _, address in addresses_of_sessions(broadband, person)] == [
-        "Strada Unu", "Strada Unu", "Strada Doi", "Strada Unu", "Strada Trei",
-    ]  # fmt: skip
-    assert len(versions(broadband, person)) == 4
+    assert addresses_of_sessions(project, MOVER) == [
+        ("11-01", "Strada Unu"),
+        ("11-02", "Strada Unu"),
+        ("11-03", "Strada Doi"),
+        ("11-05", "Strada Trei"),
+    ]
 
 
-def test_a_corrected_session_takes_its_version_back(broadband: Project, person: str) -> None:
-    first, wrong = session(person, "2026-11-01T08:00:00"), session(person, "2026-11-02T08:00:00", address="Strda Unu")
-    land(broadband, first, wrong)
-    assert len(versions(broadband, person)) == 2
-    land(broadband, wrong | {"address": "Strada Unu"})
-    assert versions(broadband, person) == [("Strada Unu", "01 08:00", None, True)]
-    assert [address for _, address in addresses_of_sessions(broadband, person)] == ["Strada Unu", "Strada Unu"]
+def test_a_late_session_is_put_in_its_place(project: Project, days: Sequence[int]) -> None:
+    assert versions(project, LATE) == [
+        ("Strada Unu", "10-31", "11-03", False),
+        ("Strada Doi", "11-03", "11-05", False),
+        ("Strada Unu", "11-05", "11-09", False),
+        ("Strada Trei", "11-09", None, True),
+    ]
+    assert addresses_of_sessions(project, LATE) == [
+        ("10-31", "Strada Unu"),
+        ("11-01", "Strada Unu"),
+        ("11-03", "Strada Doi"),
+        ("11-05", "Strada Unu"),
+        ("11-09", "Strada Trei"),
+    ]
 
 
-def test_a_session_that_changes_hands_leaves_the_first_person(broadband: Project, person: str) -> None:
-    other = str(next(_people))
-    first, second = session(person, "2026-11-01T08:00:00"), session(person, "2026-11-02T08:00:00", address="Strada Doi")
-    land(broadband, first, second)
-    land(broadband, second | {"personal_number": other})
-    assert versions(broadband, person) == [("Strada Unu", "01 08:00", None, True)]
-    assert versions(broadband, other) == [("Strada Doi", "02 08:00", None, True)]
-    assert broadband.rows(
+def test_a_session_that_a_late_one_gives_another_version_is_published_again(
+    project: Project, days: Sequence[int]
+) -> None:
+    # publish moves what has the run's landing: of the 5th, the second day made the beginning of a version; of the 1st
+    # the third day made it the end of one
+    assert project.rows(
+        "select to_char(fact.accessed_at, 'MM-DD'), fact._landing_id from marts.fact_network_usage as fact "
+        "join marts.dim_person using (person_key) where personal_number = %s order by fact.accessed_at",
+        LATE,
+    ) == [("10-31", days[2]), ("11-01", days[2]), ("11-03", days[1]), ("11-05", days[1]), ("11-09", days[0])]
+
+
+def test_a_corrected_session_takes_its_version_back(project: Project, days: Sequence[int]) -> None:
+    assert versions(project, CORRECTED) == [("Strada Unu", "11-01", None, True)]
+    assert addresses_of_sessions(project, CORRECTED) == [("11-01", "Strada Unu"), ("11-02", "Strada Unu")]
+
+
+def test_a_session_that_changes_hands_leaves_the_first_person(project: Project, days: Sequence[int]) -> None:
+    assert versions(project, GIVEN) == [("Strada Unu", "11-01", None, True)]
+    assert versions(project, TAKEN) == [("Strada Doi", "11-02", None, True)]
+    assert project.rows(
         "select personal_number, sessions from marts.subscriber_activity join marts.dim_person using (person_key) "
         "where personal_number in (%s, %s) order by 1",
-        person,
-        other,
-    ) == [(person, 1), (other, 1)]
+        GIVEN,
+        TAKEN,
+    ) == [(GIVEN, 1), (TAKEN, 1)]
 
 
-def test_an_older_landing_built_again_does_not_undo_a_newer_one(broadband: Project, person: str) -> None:
-    served = session(person, "2026-11-01T08:00:00")
-    file = [served | {"accessed_at": datetime.fromisoformat("2026-11-01T08:00:00"), "download_speed": 1}]
-    old = broadband.load_rows("session_files", "old", file, source="driven")
-    broadband.dbt("run", "--select", *MARTS, landing_ids=[old])
-    land(broadband, served)
-    before = broadband.fingerprint()
-    broadband.dbt("run", "--select", *MARTS, landing_ids=[old])
-    assert broadband.fingerprint() == before
-    assert broadband.rows(
-        "select download_speed_mbps from marts.pii_data where unique_id = %s", served["unique_id"]
-    ) == [(100,)]
+def test_persons_of_a_run_come_with_all_their_versions_and_others_stay_as_they_are(
+    project: Project, days: Sequence[int]
+) -> None:
+    for table in ("dim_person", "subscriber_activity as activity join marts.dim_person as person using (person_key)"):
+        column = "_landing_id" if table == "dim_person" else "activity._landing_id"
+        assert project.rows(
+            f"select personal_number, min({column}), max({column}) from marts.{table} group by 1 order by 1"
+        ) == [
+            (MOVER, days[2], days[2]),
+            (LATE, days[2], days[2]),
+            (CORRECTED, days[1], days[1]),
+            (GIVEN, days[1], days[1]),
+            (TAKEN, days[1], days[1]),
+            (STAYER, days[0], days[0]),
+            (NASTY, days[0], days[0]),
+        ], table
 
 
-def test_only_persons_of_the_run_are_built_anew(broadband: Project, person: str) -> None:
-    land(broadband, session(person, "2026-11-01T08:00:00"))
-    others = "select md5(string_agg(xmin::text || ctid::text, ',' order by ctid)) from marts.{} where {}"
-    mine = "select person_id from marts.dim_person where personal_number = %s"
-    statements = [
-        others.format("dim_person", "personal_number <> %s"),
-        others.format("subscriber_activity", f"person_id not in ({mine})"),
+def test_amounts_are_exact(project: Project, days: Sequence[int]) -> None:
+    assert project.rows(
+        "select payment_amount from marts.payment_data where unique_id = %s",
+        session(STAYER, "2026-11-01T08:00:00")["unique_id"],
+    ) == [(Decimal("441.7293807276"),)]
+
+
+def test_texts_of_every_kind_arrive_byte_for_byte(project: Project, days: Sequence[int]) -> None:
+    assert project.rows(f"select {', '.join(TEXTS)} from marts.pii_data where personal_number = %s", NASTY) == [
+        (TEXT,) * len(TEXTS)
     ]
-    before = [broadband.rows(statement, person) for statement in statements]
-    land(broadband, session(person, "2026-11-02T08:00:00", address="Strada Doi"))
-    assert [broadband.rows(statement, person) for statement in statements] == before
+    assert project.rows(
+        "select age_group from marts.subscriber_activity join marts.dim_person using (person_key) "
+        "where personal_number = %s",
+        NASTY,
+    ) == [("unknown",)]
 
 
-def test_a_full_build_gives_what_the_days_gave(broadband: Project, person: str) -> None:
-    land(broadband, session(person, "2026-11-05T08:00:00", address="Strada Doi"))
-    land(broadband, session(person, "2026-11-01T08:00:00"), session(person, "2026-11-09T08:00:00"))
-    # what landing a row is from may differ: a day says which run has changed it
-    statement = (
-        "select (to_jsonb(p) - '_landing_id')::text from marts.dim_person as p union all "
-        "select (to_jsonb(f) - '_landing_id')::text from marts.fact_network_usage as f union all "
-        "select (to_jsonb(a) - '_landing_id')::text from marts.subscriber_activity as a where a.sessions > 0 order by 1"
-    )
-    before = broadband.rows(statement)
-    broadband.dbt("run", "--select", *MARTS, "--full-refresh")
-    assert broadband.rows(statement) == before
+def test_building_a_landing_again_changes_nothing(project: Project, days: Sequence[int]) -> None:
+    before = project.fingerprint()
+    build(project, days[2])
+    assert project.fingerprint() == before
 
 
-def test_amounts_are_exact(broadband: Project, person: str) -> None:
-    land(
-        broadband,
-        session(
-            person, "2026-11-01T08:00:00", download_speed=750, upload_speed=40, consumed_traffic=166472,
-            session_duration=31554,
-        ),
-        session(person, "2026-11-02T08:00:00", download_speed=1, upload_speed=0, consumed_traffic=1, session_duration=1),
-    )  # fmt: skip
-    assert broadband.rows(
-        "select payment_amount from marts.payment_data join staging.int_driven_sessions using (unique_id) "
-        "where personal_number = %s order by payment_amount desc",
-        person,
-    ) == [(Decimal("400.7756140073"),), (Decimal("1.5000000000"),)]
+def test_sessions_landed_again_add_nothing(project: Project, days: Sequence[int]) -> None:
+    tables = ("dim_person", "dim_address", "dim_finance", "fact_network_usage", "payment_data", "subscriber_activity")
+    before = contents(project, *tables)
+    land(project, *DAYS[1], *DAYS[2])
+    assert contents(project, *tables) == before
 
 
-def test_texts_of_every_kind_arrive_byte_for_byte(broadband: Project, person: str) -> None:
-    nasty = "“Ana” \\ \"q\" 'q'\r\n\t\u202e\u0645\u0631\u062d\u0628\u0627 👩‍👩‍👧 {{ x }} %s ' or 1=1 --"
-    fields = (
-        "person_name",
-        "user_name",
-        "email",
-        "birth_date",
-        "address",
-        "phone",
-        "mac_address",
-        "ip_address",
-        "iban",
-    )
-    served = session(person, "2026-11-01T08:00:00", **dict.fromkeys(fields, nasty))
-    land(broadband, served)
-    assert broadband.rows(
-        f"select {', '.join(fields)} from marts.pii_data where unique_id = %s", served["unique_id"]
-    ) == [(nasty,) * len(fields)]
-    assert broadband.rows("select age_group from marts.subscriber_activity where age_group = 'unknown'") == [
-        ("unknown",)
+def test_an_older_landing_built_again_does_not_undo_a_newer_one(project: Project, days: Sequence[int]) -> None:
+    served = session(STAYER, "2026-11-02T08:00:00")
+    row = served | {"accessed_at": datetime.fromisoformat(served["accessed_at"]), "download_speed": 1}
+    old = project.load_rows("session_files", "old", [row], source="driven")
+    build(project, old)
+    land(project, served)
+    before = project.fingerprint()
+    build(project, old)
+    assert project.fingerprint() == before
+    assert project.rows("select download_speed_mbps from marts.pii_data where unique_id = %s", served["unique_id"]) == [
+        (100,)
     ]
 
 
-def test_a_session_lost_on_the_way_to_the_fact_fails_its_test(broadband: Project, person: str) -> None:
-    landing_id = land(broadband, session(person, "2026-11-01T08:00:00"))
-    broadband.rows("delete from marts.fact_network_usage where _landing_id = %s", landing_id)
-    with pytest.raises(DbtError) as failure:
-        broadband.dbt("test", "--select", "fact_network_usage", "--exclude", "test_type:unit", landing_ids=[landing_id])
-    assert {name for name, node in failure.value.nodes.items() if node.status == "fail"} == {
-        "every_session_is_in_the_fact"
-    }
-    # and the next run that touches the person heals it
-    land(broadband, session(person, "2026-11-02T08:00:00"))
-    assert len(addresses_of_sessions(broadband, person)) == 2
+def test_a_full_build_gives_what_the_days_gave(project: Project, days: Sequence[int]) -> None:
+    # dim_address has more after the days: an address that was corrected is still there, and no session joins it
+    tables = ("dim_person", "fact_network_usage", "payment_data", "subscriber_activity")
+    before = contents(project, *tables)
+    project.dbt("run", "--select", *MARTS, "--full-refresh")
+    assert contents(project, *tables) == before
 
 
-def test_a_gap_between_versions_fails_its_test(broadband: Project, person: str) -> None:
-    landing_id = land(
-        broadband, session(person, "2026-11-01T08:00:00"), session(person, "2026-11-02T08:00:00", address="Strada Doi")
-    )
-    broadband.rows(
+def test_a_session_lost_and_a_gap_between_versions_fail_their_tests(project: Project, days: Sequence[int]) -> None:
+    lost = session(STAYER, "2026-11-01T08:00:00")["unique_id"]
+    project.rows("delete from marts.fact_network_usage where unique_id = %s", lost)
+    project.rows(
         "update marts.dim_person set valid_to_at = valid_to_at - interval '1 hour' "
         "where personal_number = %s and not is_current",
-        person,
+        MOVER,
     )
     with pytest.raises(DbtError) as failure:
-        broadband.dbt("test", "--select", "dim_person", "--exclude", "test_type:unit", landing_ids=[landing_id])
+        project.dbt("test", "--select", "fact_network_usage", "dim_person", "--exclude", "test_type:unit")
     assert {name for name, node in failure.value.nodes.items() if node.status == "fail"} == {
-        "every_version_of_a_person_begins_where_the_one_before_ends"
+        "every_session_is_in_the_fact",
+        "every_version_of_a_person_begins_where_the_one_before_ends",
     }
+    # the next run that touches the persons heals both
+    land(project, session(STAYER, "2026-11-03T08:00:00"), session(MOVER, "2026-11-06T08:00:00", address="Strada Trei"))
+    assert [day for day, _ in addresses_of_sessions(project, STAYER)] == ["11-01", "11-02", "11-03"]
+    assert versions(project, MOVER)[0] == ("Strada Unu", "11-01", "11-03", False)
 
 
 # --- real batches -----------------------------------------------------------------------------------------------------
@@ -305,7 +294,7 @@ def batch(path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def real(project: Project, real_data: Path) -> Project:
+def real(project: Project, real_data: Path) -> Sequence[int]:
     """Both real batches, each dropped as a file, the second with the column `is_current` that some batches have."""
     ids = []
     for number, name in enumerate(BATCHES):
@@ -318,7 +307,7 @@ def real(project: Project, real_data: Path) -> Project:
         ]
         ids.append(project.load_rows("session_files", name, rows, source="driven"))
     project.build(ids, DRIVEN)
-    return project
+    return ids
 
 
 def in_batches(project: Project, statement: str) -> Sequence[tuple[Any, ...]]:
@@ -327,26 +316,28 @@ def in_batches(project: Project, statement: str) -> Sequence[tuple[Any, ...]]:
     return project.rows(statement.replace("{sessions}", ids))
 
 
-def test_every_real_session_arrives_with_all_sixteen_columns(real: Project, real_data: Path) -> None:
+def test_every_real_session_arrives_with_all_sixteen_columns(
+    project: Project, real: Sequence[int], real_data: Path
+) -> None:
     served = sorted(tuple(row.values()) for name in BATCHES for row in batch(real_data / "driven" / name))
-    found = in_batches(real, f"select {', '.join(PII_DATA)} from marts.pii_data where unique_id in ({{sessions}})")
+    found = in_batches(project, f"select {', '.join(PII_DATA)} from marts.pii_data where unique_id in ({{sessions}})")
     assert len(served) == SESSIONS
     assert sorted(found) == served
 
 
-def test_every_real_session_is_of_a_person_an_address_and_an_account(real: Project) -> None:
+def test_every_real_session_is_of_a_person_an_address_and_an_account(project: Project, real: Sequence[int]) -> None:
     # one time of access a batch: that all begin in the same second makes nobody another's version
     assert in_batches(
-        real,
+        project,
         "select count(*), count(distinct accessed_at), count(distinct person_key), count(distinct address_key), "
         "count(distinct finance_key), count(*) filter (where is_current), min(accessed_date_key), max(version_number) "
         "from marts.fact_network_usage join marts.dim_person using (person_key) where unique_id in ({sessions})",
     ) == [(SESSIONS, 2, SESSIONS, SESSIONS, SESSIONS, SESSIONS, 20240914, 1)]
 
 
-def test_every_real_bill_is_the_formulas(real: Project) -> None:
+def test_every_real_bill_is_the_formulas(project: Project, real: Sequence[int]) -> None:
     bills = in_batches(
-        real,
+        project,
         "select download_speed_mbps, upload_speed_mbps, consumed_traffic_kilobytes, session_duration_seconds, "
         "payment_amount from marts.payment_data where unique_id in ({sessions})",
     )
@@ -356,7 +347,7 @@ def test_every_real_bill_is_the_formulas(real: Project) -> None:
         assert abs(amount - expected) <= Decimal("0.00000000005")
 
 
-def test_nothing_of_a_real_person_is_left_but_the_first_five_characters(real: Project) -> None:
+def test_nothing_of_a_real_person_is_left_but_the_first_five_characters(project: Project, real: Sequence[int]) -> None:
     shown = ("user_name", "email", "mac_address", "ip_address", "iban")
     hidden = ("person_name", "personal_number", "birth_date", "address", "phone")
     wrong = " or ".join(
@@ -364,13 +355,13 @@ def test_nothing_of_a_real_person_is_left_but_the_first_five_characters(real: Pr
         + [f"masked.{name} <> '*****'" for name in hidden]
     )
     assert in_batches(
-        real,
+        project,
         f"select count(*), count(*) filter (where {wrong}) from marts.non_pii_data as masked "
         "join marts.pii_data as clear using (unique_id) where unique_id in ({sessions})",
     ) == [(SESSIONS, 0)]
 
 
-def test_real_issues_and_activity_add_up(real: Project, real_data: Path) -> None:
+def test_real_issues_and_activity_add_up(project: Project, real: Sequence[int], real_data: Path) -> None:
     rows = [row for name in BATCHES for row in batch(real_data / "driven" / name)]
     issues = sum(
         int(row["download_speed"]) < 50 or int(row["upload_speed"]) < 30 or int(row["session_duration"]) < 60
@@ -378,12 +369,12 @@ def test_real_issues_and_activity_add_up(real: Project, real_data: Path) -> None
     )
     assert issues > 0
     assert in_batches(
-        real,
+        project,
         "select count(*) filter (where has_technical_issue) from marts.technical_data where unique_id in ({sessions})",
     ) == [(issues,)]
     active = sum(int(row["session_duration"]) > 7200 for row in rows)
     assert in_batches(
-        real,
+        project,
         "select count(*) filter (where activity_level = 'active'), count(*) filter (where age_group = 'unknown'), "
         "sum(activity.consumed_traffic_kilobytes), sum(total_bandwidth_mbps) "
         "from marts.subscriber_activity as activity join marts.dim_person as person using (person_key) "
@@ -396,3 +387,30 @@ def test_real_issues_and_activity_add_up(real: Project, real_data: Path) -> None
             sum(int(row["download_speed"]) + int(row["upload_speed"]) for row in rows),
         )
     ]
+
+
+@pytest.mark.parametrize("layer", ["raw", "staging", "marts"])
+def test_real_batches_pass_their_gates(project: Project, real: Sequence[int], layer: LayerName) -> None:
+    verdict = check_tables(
+        load_gates(SOURCES / "driven" / "gates.yml").layer(layer),
+        url=project.warehouse.dsn("sluice_gate"),
+        schema=layer,
+        landing_ids=real,
+        entities=["session_files"],
+    )
+    assert verdict.passed, [result for result in verdict.results if not result.success]
+    assert len(verdict.results) >= 3
+
+
+def test_a_session_without_a_number_fails_the_gate_of_raw(project: Project, days: Sequence[int]) -> None:
+    bad = session(STAYER, "2026-11-20T08:00:00", download_speed="fast")
+    landing_id = project.load_records("driven", "sessions", "bad", [bad])
+    verdict = check_tables(
+        load_gates(SOURCES / "driven" / "gates.yml").raw,
+        url=project.warehouse.dsn("sluice_gate"),
+        schema="raw",
+        landing_ids=[landing_id],
+        entities=["sessions"],
+    )
+    assert [result.table for result in verdict.failures] == ["driven__sessions"]
+    assert "the four measures are whole numbers" in verdict.failures[0].message
