@@ -21,10 +21,13 @@ WAREHOUSE_ROLES = (
     "sluice_publisher",
     "sluice_reporter",
     "analyst",
+    "pii_reader",
     "operator",
 )
 APIS_WITH_KEY = ("driven", "openweather", "opensea", "x")
 """The sandbox's, each with a key of its own."""
+KEYS = (*APIS_WITH_KEY, "samples")
+"""The sandbox's, and the one of all sources whose samples it serves."""
 
 
 class LocalError(Exception):
@@ -157,7 +160,7 @@ def _secrets(path: Path) -> dict[str, str]:
         "airflow_fernet_key": Fernet.generate_key().decode(),
         "airflow_jwt_secret": random.token_urlsafe(48),
         "airflow_secret_key": random.token_urlsafe(48),
-        **{f"sandbox_{api}": random.token_hex(16) for api in APIS_WITH_KEY},
+        **{f"sandbox_{api}": random.token_hex(16) for api in KEYS},
     }
     if not wanted.keys() <= kept.keys():
         kept = {**wanted, **kept}

@@ -24,6 +24,7 @@ ROLES = (
     "sluice_publisher",
     "sluice_reporter",
     "analyst",
+    "pii_reader",
     "operator",
 )
 _STATEMENTS = Path(__file__).with_name("bootstrap.sql")

@@ -5,7 +5,8 @@ do $$
 declare role_name text;
 begin
     foreach role_name in array array[
-        'sluice_loader', 'sluice_transformer', 'sluice_gate', 'sluice_publisher', 'sluice_reporter', 'analyst', 'operator'
+        'sluice_loader', 'sluice_transformer', 'sluice_gate', 'sluice_publisher', 'sluice_reporter', 'analyst',
+        'pii_reader', 'operator'
     ] loop
         if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I login', role_name);
@@ -18,7 +19,7 @@ begin
     execute format('revoke all on database %I from public', current_database());
     execute format(
         'grant connect, temporary on database %I to '
-        'sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, sluice_reporter, analyst, operator',
+        'sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, sluice_reporter, analyst, pii_reader, operator',
         current_database()
     );
     -- a schema's new owner must be allowed to own one in this database
@@ -50,7 +51,7 @@ end $$;
 grant usage on schema raw to sluice_transformer, sluice_gate;
 grant usage on schema staging to sluice_gate;
 grant usage on schema marts to sluice_gate, sluice_publisher;
-grant usage on schema analytics to analyst, operator;
+grant usage on schema analytics to analyst, pii_reader, operator;
 grant analyst to sluice_reporter; -- what analysts may see, and nothing more, can stand in a mail
 grant usage on schema quarantine to operator, sluice_gate;
 grant usage on schema ops to sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, sluice_reporter, operator;
@@ -59,13 +60,13 @@ grant usage on schema ops to sluice_loader, sluice_transformer, sluice_gate, slu
 grant select on all tables in schema raw to sluice_transformer, sluice_gate;
 grant select on all tables in schema staging to sluice_gate;
 grant select on all tables in schema marts to sluice_gate, sluice_publisher;
-grant select on all tables in schema analytics to analyst, operator;
 grant select on all tables in schema quarantine to operator, sluice_gate;
 alter default privileges for role sluice_loader in schema raw grant select on tables to sluice_transformer, sluice_gate;
 alter default privileges for role sluice_loader in schema quarantine grant select on tables to operator, sluice_gate;
 alter default privileges for role sluice_transformer in schema staging grant select on tables to sluice_gate;
 alter default privileges for role sluice_transformer in schema marts grant select on tables to sluice_gate, sluice_publisher;
-alter default privileges for role sluice_publisher in schema analytics grant select on tables to analyst, operator;
+-- publish says who reads which column of what it publishes: a new table is nobody's until then
+alter default privileges for role sluice_publisher in schema analytics revoke select on tables from analyst, operator;
 
 create table if not exists ops.landing (
     landing_id bigint primary key,

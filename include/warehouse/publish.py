@@ -6,6 +6,9 @@ by each model's own yml (`meta.publish` and the primary key constraint), read fr
 - `replace_by: [service, source_month]`: the slices that the run's landings touch are deleted and inserted anew
 - `mode: upsert`: the rows of the run's landings take the place of those with the same primary key
 - `mode: whole`: a small table without landings is made equal to the mart
+
+A column with `meta.pii` holds personal data: the role `pii_reader` alone may read it, `analyst` and `operator` read the
+others. A new table is nobody's until then.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ class Mart:
     key: tuple[str, ...]
     replace_by: tuple[str, ...] = ()
     whole: bool = False
+    personal: frozenset[str] = frozenset()
+    """columns of personal data"""
 
 
 @dataclass(frozen=True)
@@ -114,13 +119,14 @@ def _mart(node: dict[str, Any]) -> Mart:
         raise PublishError(
             f"{node['original_file_path']}: give the model one primary_key constraint; publish needs its key"
         )
+    personal = frozenset(column["name"] for column in node["columns"].values() if column.get("meta", {}).get("pii"))
     match how:
         case {"replace_by": [*columns]} if columns:
-            return Mart(name, keys[0], replace_by=tuple(columns))
+            return Mart(name, keys[0], replace_by=tuple(columns), personal=personal)
         case {"mode": "upsert"}:
-            return Mart(name, keys[0])
+            return Mart(name, keys[0], personal=personal)
         case {"mode": "whole"}:
-            return Mart(name, keys[0], whole=True)
+            return Mart(name, keys[0], whole=True, personal=personal)
     raise PublishError(
         f"{node['original_file_path']}: meta.publish {how!r} is not one of "
         "replace_by: [columns], mode: upsert, mode: whole"
@@ -130,6 +136,7 @@ def _mart(node: dict[str, Any]) -> Mart:
 def _publish_one(session: PsycopgSession, mart: Mart, landing_ids: list[int]) -> Published:
     table = f'"{mart.name}"'
     columns = _align(session, mart)
+    _grant(session, mart, columns)
     listed = ", ".join(f'"{column}"' for column in columns)
     key = ", ".join(f'"{column}"' for column in mart.key)
     others = [column for column in columns if column not in mart.key]
@@ -183,6 +190,24 @@ def _align(session: PsycopgSession, mart: Mart) -> list[str]:
                 f"analytics.{mart.name} and publish a full refresh, or take the change of type back"
             )
     return list(wanted)
+
+
+def _grant(session: PsycopgSession, mart: Mart, columns: Sequence[str]) -> None:
+    """Let each reader role read the columns that are for it, if it does not."""
+    table = f'analytics."{mart.name}"'
+    open_to_all = [column for column in columns if column not in mart.personal]
+    for role, readable in (("analyst", open_to_all), ("operator", open_to_all), ("pii_reader", list(columns))):
+        held = session.execute(
+            "select attname::text from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 "
+            "and not attisdropped and has_column_privilege(%s, attrelid, attnum, 'select')",
+            (table, role),
+        )
+        if {name for (name,) in held} != set(readable):
+            session.execute(f"revoke select on {table} from {role}")
+            listed = ", ".join(f'"{column}"' for column in readable)
+            session.execute(
+                f"grant select{'' if len(readable) == len(columns) else f' ({listed})'} on {table} to {role}"
+            )
 
 
 def _columns(session: PsycopgSession, schema: str, table: str) -> dict[str, str]:

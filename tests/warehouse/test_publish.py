@@ -271,3 +271,43 @@ def test_what_is_published_is_read_from_the_models_own_yml(tmp_path: Path) -> No
 def test_a_model_that_cannot_be_published_is_named(tmp_path: Path, broken: dict[str, Any], message: str) -> None:
     with pytest.raises(PublishError, match=message):
         marts(manifest(tmp_path, broken), tag="shop")
+
+
+def test_personal_data_is_for_those_who_may_see_it(warehouse: Warehouse, book: Book) -> None:
+    landing = book()
+    run(warehouse, f"insert into marts.dim_city values (1, 'Oslo', {landing})")
+    private = Mart("dim_city", ("city_id",), personal=frozenset({"name"}))
+
+    def publish_as(mart: Mart) -> None:
+        publish(warehouse.dsn("sluice_publisher"), [mart], source="shop", dag_run_id="test", landing_ids=[landing])
+
+    publish_as(private)
+    for role in ("analyst", "operator", "sluice_reporter"):
+        assert run(warehouse, "select city_id from analytics.dim_city", role) == [(1,)]
+        for column in ("name", "*"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                run(warehouse, f"select {column} from analytics.dim_city", role)
+    assert run(warehouse, "select name from analytics.dim_city", "pii_reader") == [("Oslo",)]
+    publish_as(CITY)  # the tag is taken off
+    assert seen(warehouse, "select name from analytics.dim_city") == [("Oslo",)]
+    publish_as(private)  # and put on a table that analysts have read
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        seen(warehouse, "select name from analytics.dim_city")
+
+
+def test_a_model_says_which_columns_are_personal(tmp_path: Path) -> None:
+    node = {
+        "resource_type": "model",
+        "name": "dim_person",
+        "original_file_path": "models/dim_person.sql",
+        "tags": ["shop"],
+        "config": {"meta": {"publish": {"mode": "upsert"}}},
+        "constraints": [{"type": "primary_key", "columns": ["id"]}],
+        "columns": {
+            "id": {"name": "id", "meta": {}},
+            "email": {"name": "email", "meta": {"pii": "email"}},
+        },
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": {"model.shop.dim_person": node}}))
+    (mart,) = marts(tmp_path / "manifest.json", tag="shop")
+    assert mart.personal == {"email"}
