@@ -92,7 +92,8 @@ def csv_rows(file: BinaryIO, options: CsvOptions) -> Iterator[Row]:
     except UnicodeDecodeError:
         raise ValueError(_where_not(file, encoding)) from None
     finally:
-        text.detach()  # which would close the file otherwise
+        if not file.closed:  # as it is when a reader that was left half way is collected
+            text.detach()  # which would close the file otherwise
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:

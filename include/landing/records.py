@@ -143,7 +143,8 @@ class _Part:
 
 def _open_parquet(uri: str, file: BinaryIO, batch_rows: int) -> _Part:
     # By default Arrow fetches whole row groups ahead, which for a taxi month is a third of the file at once.
-    parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    # INT96, as Spark writes it, reaches further than nanoseconds do: 9999-12-31 would become a day of 1816.
+    parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
     schema = parquet.schema_arrow
     names = name_columns(schema.names)
 

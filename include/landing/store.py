@@ -46,7 +46,9 @@ _PART_CONTENT_BYTES = 256 * 1024 * 1024  # documents before compression in one p
 _READ_BYTES = 1024 * 1024
 _LINE_BYTES = 64 * 1024 * 1024  # a document: Postgres takes a jsonb of up to 255 MiB, and a few are in memory at once
 _GZIP_MAGIC = b"\x1f\x8b"  # which no JSON begins with
-_NEWLINES = bytes.maketrans(b"\r\n", b"  ")  # JSON knows newlines as white space alone (RFC 8259, section 2)
+# JSON knows newlines as white space alone (RFC 8259, section 2), and tabs too; inside of a string neither is JSON, so
+# that what was none stays none.
+_NEWLINES = bytes.maketrans(b"\r\n", b"\t\t")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
 _LAST_MODIFIED_TICK = timedelta(seconds=2)  # S3 lists times in whole seconds
@@ -304,7 +306,7 @@ class LandingWriter:
     ) -> None:
         """Add one JSON payload as the next line of the current zstd NDJSON part.
 
-        It is stored byte for byte, but for raw newlines, which become spaces: JSON has them as white space alone.
+        It is stored byte for byte, but for raw newlines, which become tabs: JSON has both as white space alone.
         Nothing looks inside: whether it is JSON is the gate's question.
 
         Args:

@@ -307,11 +307,11 @@ def test_real_payloads_come_back_as_they_were_served(store: LandingStore, land: 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=200), max_size=30))
-def test_whatever_is_added_comes_back_with_raw_newlines_as_spaces(
+def test_whatever_is_added_comes_back_with_raw_newlines_as_tabs(
     land: Land, store: LandingStore, bodies: list[bytes]
 ) -> None:
     manifest = land("json", *bodies)
-    expected = [body.replace(b"\n", b" ").replace(b"\r", b" ") for body in bodies]
+    expected = [body.replace(b"\n", b"\t").replace(b"\r", b"\t") for body in bodies]
     assert list(store.iter_documents(manifest)) == expected
     assert manifest.records == len(bodies)
 
