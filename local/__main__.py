@@ -14,6 +14,8 @@ import requests
 
 from local import commands, ports
 from local.home import WAREHOUSE_ROLES, LocalError, open_home
+from local.new_source import Wishes, new_source
+from local.new_source.paging import FORMS
 from local.postgres import PostgresError
 
 
@@ -51,6 +53,12 @@ def _run(given: argparse.Namespace) -> int:
     if given.from_landing:
         conf["from_landing"] = True
     return commands.run(open_home(), given.source, conf)
+
+
+def _new_source(given: argparse.Namespace) -> int:
+    asked = {name: getattr(given, name) for name in Wishes.__dataclass_fields__}
+    wishes = Wishes(**asked | {name: tuple(asked[name] or ()) for name in ("keys", "pii")})
+    return new_source(given.name, wishes, ask=sys.stdin.isatty() and not given.yes)
 
 
 def _status(given: argparse.Namespace) -> int:
@@ -114,6 +122,43 @@ def _parser() -> argparse.ArgumentParser:
         "--from-landing", action="store_true", help="rebuild from what was landed, without calling the API"
     )
 
+    new = command(
+        "new-source",
+        "a working folder, dbt models, gates and tests for a new source",
+        _new_source,
+        epilog="What is not given is inferred from the sample; on a terminal it is asked for.",
+    )
+    new.add_argument("name", metavar="NAME", help="the source's name, lower snake case")
+    for flag, metavar, text in (
+        (
+            "--sample",
+            "FILE_OR_URL",
+            "an answer of the API, or a file that it serves; a key is read from SLUICE_SAMPLE_KEY",
+        ),
+        ("--base-url", "URL", "where the API is (default: the sample's URL)"),
+        ("--path", "PATH", "the endpoint below it, with its query (default: the sample's URL)"),
+        ("--records", "PATH", "keys to the records in an answer, such as data.items; . for the answer itself"),
+        ("--format", "FORMAT", "json, ndjson, csv, parquet or xlsx"),
+        ("--paging", "KIND:…", "; ".join(FORMS)),
+        ("--key", "PLACE:NAME", "header:NAME, header:NAME:PREFIX, query:NAME or none"),
+        ("--schedule", "CRON", "cron expression or preset, UTC (default: @daily)"),
+        ("--mode", "MODE", "append or upsert (default: upsert where the sample has a key)"),
+        ("--grain", "GRAIN", "what a landing covers: hour, day, month or all"),
+        ("--connection", "ID", "Airflow connection of the API (default: NAME)"),
+        ("--owner", "OWNER", "who answers for it (default: data-platform)"),
+        ("--entity", "ENTITY", "what the records are (default: the path's last step)"),
+        ("--description", "TEXT", "what it is, in a sentence"),
+    ):
+        new.add_argument(flag, metavar=metavar, help=text)
+    new.add_argument("--keys", type=_names, metavar="COLUMN,…", help="columns that tell records apart, for mode upsert")
+    new.add_argument(
+        "--pii",
+        action="append",
+        metavar="COLUMN:KIND",
+        help="personal data: mail:email; COLUMN:none where it is taken for some and is none; repeatable",
+    )
+    new.add_argument("--yes", action="store_true", help="ask nothing")
+
     status = command("status", "services, last runs, rows per layer, freshness, quarantine", _status)
     status.add_argument("--json", action="store_true", help="the same for programs")
 
@@ -142,6 +187,10 @@ def _date(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not a date like 2024-01-31") from None
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _param(text: str) -> tuple[str, Any]:

@@ -3,6 +3,7 @@
 The keys are explained in Airflow's configuration reference and in Cosmos' settings.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import requests
 import yaml
 
+from include.pipeline.model import SourceError, load_source, source_names
 from local import ports, postgres
 from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
 
@@ -59,8 +61,8 @@ def connections(home: Home) -> dict[str, str]:
             # The sandbox is nobody's quota.
             "extra": {"calls_per_minute": 6000},
         }
-    own = {name: os.environ[name] for name in (f"AIRFLOW_CONN_{api.upper()}" for api in APIS) if os.environ.get(name)}
-    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in found.items()} | own
+    own = {name: os.environ[name] for name in map(_variable, (*APIS, *_sampled())) if os.environ.get(name)}
+    return {_variable(name): json.dumps(value) for name, value in found.items()} | own
 
 
 def dbt_env(home: Home) -> dict[str, str]:
@@ -249,6 +251,41 @@ def create_pools(api: Api) -> None:
             api.patch(f"pools/{pool['name']}", pool)
         else:
             api.post("pools", pool)
+
+
+def create_connections(api: Api, home: Home) -> None:
+    """Lead the connections of sources beyond the sandbox's own APIs to their samples there, while nobody has set them.
+
+    They are in Airflow's database, not in its environment: a source that is added has its own without a restart.
+    """
+    held = {one["connection_id"]: one for one in api.get("connections", limit=1000)["connections"]}
+    for name in _sampled():
+        wanted = {
+            "connection_id": name,
+            "conn_type": "http",
+            "schema": "http",
+            "host": f"{ports.HOST}/samples/{name}",
+            "port": home.ports["sandbox"],
+            "password": home.secrets["sandbox_samples"],
+            "extra": json.dumps({"calls_per_minute": 6000}),
+        }
+        if name not in held:
+            api.post("connections", wanted)
+        elif held[name]["host"] == wanted["host"] and held[name]["port"] != wanted["port"]:
+            api.patch(f"connections/{name}", wanted)
+
+
+def _sampled() -> list[str]:
+    """The connections of sources that are none of the sandbox's APIs."""
+    found = set()
+    for name in source_names():
+        with contextlib.suppress(SourceError):  # it has no DAG that would ask for one
+            found.add(load_source(name).connection)
+    return sorted(found.difference(APIS))
+
+
+def _variable(connection: str) -> str:
+    return f"AIRFLOW_CONN_{connection.upper()}"
 
 
 def server(home: Home) -> postgres.Server:

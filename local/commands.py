@@ -30,6 +30,7 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
         services.start_all(home, say=_say)
         api = airflow.Api(home)
         airflow.create_pools(api)
+        airflow.create_connections(api, home)
         names = runs.sources()
         runs.await_dags(api, names)
         _say(f"the stack is ready after {time.monotonic() - begun:.1f} s")
@@ -55,7 +56,12 @@ def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
     if source not in runs.sources():
         raise LocalError(f"there is no source {source!r}: include/sources has {', '.join(runs.sources())}")
     api = _live(home)
+    with alone(home):  # a source or a model may be newer than the stack
+        home = open_home(home.path)
+        services.parse_dbt(home)
+        airflow.create_connections(api, home)
     runs.await_dags(api, [source])
+    runs.await_models(api, source, home.dbt_target / "manifest.json")
     begun = runs.trigger(api, source, conf)
     runs.follow(api, [begun], say=_say)
     _conclude(home, api, [begun])

@@ -1,11 +1,13 @@
 """DAG runs through Airflow's REST API: trigger, follow, and say what became of them."""
 
+import json
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from local.airflow import Api
@@ -67,6 +69,26 @@ def await_dags(api: Api, names: Sequence[str], *, seconds: float = 120.0) -> Non
             faults = [str(error["stack_trace"]).strip() for error in api.get("importErrors")["import_errors"]]
             reason = "\n".join(faults) or "see logs/dag-processor.log in the state folder"
             raise LocalError(f"Airflow shows no DAG for {', '.join(missing)}: {reason}")
+        time.sleep(_POLL_SECONDS)
+
+
+def await_models(api: Api, source: str, manifest: Path, *, seconds: float = 120.0) -> None:
+    """Wait until a source's DAG has a task for each of its models in dbt's manifest.
+
+    Raises:
+        LocalError: It has not in time.
+    """
+    nodes = json.loads(manifest.read_bytes())["nodes"].values()
+    wanted = {one["name"] for one in nodes if one["resource_type"] == "model" and source in one["tags"]}
+    deadline = time.monotonic() + seconds
+    while True:
+        tasks = [str(task["task_id"]) for task in api.get(f"dags/{source}/tasks")["tasks"]]
+        built = {task.split(".")[1] for task in tasks if task.startswith(("staging.", "marts."))}
+        if wanted <= built:
+            return
+        if time.monotonic() > deadline:
+            lacking = ", ".join(sorted(wanted - built))
+            raise LocalError(f"Airflow's DAG {source} lacks {lacking}: see logs/dag-processor.log in the state folder")
         time.sleep(_POLL_SECONDS)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from include.warehouse.bootstrap import ROLES, bootstrap
 from local import airflow, ports, postgres, process, s3, stack, warm
-from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
+from local.home import KEYS, PROJECT, Home, LocalError
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _sandbox(home: Home) -> list[str]:
 
 def _sandbox_env(home: Home) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if name.startswith("SANDBOX_")}
-    keys = {f"SANDBOX_{api.upper()}_KEY": home.secrets[f"sandbox_{api}"] for api in APIS_WITH_KEY}
+    keys = {f"SANDBOX_{api.upper()}_KEY": home.secrets[f"sandbox_{api}"] for api in KEYS}
     return {**keys, **own}
 
 
@@ -289,6 +289,22 @@ def start_all(home: Home, *, say: Callable[[str], None]) -> None:
                     say(f"{name} is ready ({time.monotonic() - begun:.1f} s)")
         if underway:
             time.sleep(0.1)
+
+
+def parse_dbt(home: Home) -> None:
+    """Make dbt's manifest anew if a file of the project has changed since; the running stack takes it as it is.
+
+    Raises:
+        LocalError: dbt cannot read the project.
+    """
+    (step,) = (one for one in STEPS if one.name == "dbt_parse")
+    key = step.key(home)
+    if home.state.get("steps", {}).get(step.name) == key and _has_result(home, step):
+        return
+    assert step.command is not None  # noqa: S101 - it is one
+    run_step(home, step.command(home), step.env(home), home.logs / f"{step.name}.log")
+    home.state.setdefault("steps", {})[step.name] = key
+    home.save()
 
 
 def running(home: Home, service: Service) -> process.Started | None:

@@ -68,7 +68,7 @@ class Settings(BaseModel):
     green_rows: Annotated[int, Field(ge=0)] = 5_000
     driven_key: SecretStr | None = None
     driven_sessions: Annotated[int, Field(ge=0, le=5_000_000)] = 100_000
-    driven_sessions_a_day: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    driven_sessions_a_day: Annotated[int, Field(ge=10, le=100_000)] = 1_000
     opensea_key: SecretStr | None = None
     opensea_calls_per_hour: Annotated[int, Field(ge=1)] = 36_000
     opensea_collections: Counts = {"friendsies": 450, "cryptodevamigos": 201, "harbour-lights": 30}

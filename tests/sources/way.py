@@ -1,0 +1,135 @@
+"""The way of a source without Airflow: sandbox, S3, warehouse, dbt and gates, each the real one."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg2
+
+from include.extract import Api, ApiClient
+from include.gates import check_frame, check_tables, load_gates
+from include.gates.rules import LayerName
+from include.gates.verdict import Verdict
+from include.landing import LandingStore
+from include.landing.profile import profile
+from include.pipeline import steps
+from include.pipeline.model import SOURCES, load_source
+from include.pipeline.partition import partition_of_run
+from include.warehouse.publish import marts, publish
+from tests.conftest import Warehouse
+from tests.dbt.project import Project
+
+NOW = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a source's run needs, filled in.
+
+    Attributes:
+        sandbox: URL of a sandbox that takes any key.
+        store: Where landings go.
+        warehouse: Where rows go.
+        project: dbt on that warehouse.
+    """
+
+    sandbox: str
+    store: LandingStore
+    warehouse: Warehouse
+    project: Project
+
+    def run(self, name: str) -> dict[str, int]:
+        """Run a source up to its readers, as its DAG does; every gate has to pass.
+
+        Returns:
+            Entity -> id of what was landed of it; nothing for those that have nothing new.
+        """
+        source, gates = load_source(name), load_gates(SOURCES / name / "gates.yml")
+        loader = self.warehouse.dsn("sluice_loader")
+        params = {one: list(param.default) for one, param in source.params.items()}
+        api = Api(
+            connection=source.connection,
+            base_url=f"{self.sandbox}/samples/{source.connection}",
+            key="any" if source.auth else None,
+            key_in=source.auth.place if source.auth else "none",
+            key_name=source.auth.name if source.auth else "",
+            key_prefix=source.auth.prefix if source.auth else "",
+            retries=1,
+        )
+        landed = []
+        with ApiClient(api) as client:
+            for entity in source.entities:
+                partition = partition_of_run(
+                    source.partition_of(entity), asked=None, logical_date=None, run_after=NOW, is_scheduled=False
+                )
+                try:
+                    landed.append(
+                        steps.fetch(
+                            source,
+                            entity,
+                            partition,
+                            params,
+                            client=client,
+                            store=self.store,
+                            dsn=loader,
+                            run_id="test",
+                        )
+                    )
+                except steps.NothingToDo:
+                    continue
+        ids = [landing["landing_id"] for landing in landed]
+        if not landed:
+            return {}
+        for landing in landed:
+            fields = source.entities[landing["entity"]].fields
+            frame = profile(
+                self.store,
+                self.store.read(landing["uri"]),
+                required=[field for field, column in fields.items() if not column.optional],
+                optional=[field for field, column in fields.items() if column.optional],
+                records=source.entities[landing["entity"]].records,
+            )
+            self._conclude(check_frame(gates.layer("landing"), frame, name=landing["entity"]), name, "landing")
+
+        def gate(layer: LayerName) -> None:
+            verdict = check_tables(
+                gates.layer(layer),
+                url=self.warehouse.dsn("sluice_gate"),
+                schema=layer,
+                landing_ids=ids,
+                entities=[landing["entity"] for landing in landed],
+            )
+            self._conclude(verdict, name, layer)
+
+        for entity in source.entities:
+            steps.load(source, entity, landed, store=self.store, dsn=loader)
+        gate("raw")
+        for layer, models in (("staging", f"path:models/staging/{name}"), ("marts", f"path:models/marts,tag:{name}")):
+            self.project.build(ids, [models], unit_tests=True)
+            gate("staging" if layer == "staging" else "marts")
+        publish(
+            self.warehouse.dsn("sluice_publisher"),
+            marts(self.project.target / "manifest.json", tag=name),
+            source=name,
+            dag_run_id="test",
+            landing_ids=ids,
+        )
+        return {landing["entity"]: landing["landing_id"] for landing in landed}
+
+    def count(self, table: str, landing_id: int) -> int:
+        """Rows of a landing in a table."""
+        ((count,),) = self.rows(f"select count(*) from {table} where _landing_id = {landing_id}")
+        return int(count)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the warehouse answers to its superuser."""
+        with (
+            closing(psycopg2.connect(self.warehouse.server.dsn(self.warehouse.dbname))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def _conclude(self, verdict: Verdict, name: str, layer: LayerName) -> None:
+        verdict.raise_if_failed(name, layer)
