@@ -11,7 +11,7 @@ served besides, in their place in the order of time.
 import csv
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -89,7 +89,11 @@ def router(settings: Settings) -> APIRouter:
 
 
 def _answer(status: int, body: dict[str, str]) -> Response:
-    return Response(json.dumps(body), status, media_type="application/json")
+    return Response(_json(body), status, media_type="application/json")
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _whole(request: Request, name: str, default: int, most: int | None) -> int:
@@ -167,7 +171,7 @@ class _Store:
             if self._subscribers is None:
                 self._subscribers = Subscribers(self._settings.cache_dir)
         known = {**self._subscribers.people[subscriber], "address": self._subscribers.address_of(subscriber, home)}
-        return json.dumps({name: known[name] for name in COLUMNS if name in known}, ensure_ascii=False)[:-1]
+        return _json({name: known[name] for name in COLUMNS if name in known})[:-1]
 
 
 def _iso(seconds: int) -> str:
@@ -214,7 +218,7 @@ def _real(folder: Path | None) -> _Real:
                     fault = f"{path}, line {rows.line_num} is no session ({error})"
                     raise DataError(f"{fault}; mend it or take it out of --data") from error
                 record = {**row, "accessed_at": f"{accessed:%Y-%m-%dT%H:%M:%S}", **measures}
-                texts.append(json.dumps(record, ensure_ascii=False))
+                texts.append(_json(record))
                 ids.append(row["unique_id"].encode())
                 times.append(int(accessed.timestamp()))
     sessions = np.zeros(len(texts), SESSION)
