@@ -122,7 +122,12 @@ def _cells(book: Any, sheet: Any) -> Iterator[tuple[int, list[tuple[int, str | N
 
 
 def _row(parser: Any, element: ElementTree.Element) -> tuple[int, list[tuple[int, str | None]]]:  # noqa: ANN401
-    number, cells = parser.parse_row(element)
+    try:
+        number, cells = parser.parse_row(element)
+    except (ValueError, *_FAULTS) as fault:  # which may quote the value
+        raise ValueError(
+            f"line {element.get('r')}: damaged xlsx workbook: a cell cannot be read ({type(fault).__name__})"
+        ) from None
     parser.row_dimensions.clear()
     texts = []
     for cell, source in zip(cells, element, strict=True):

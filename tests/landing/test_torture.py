@@ -27,11 +27,9 @@ from tests.landing.conftest import Land, pieces
 SEMICOLON = CsvOptions(delimiter=";")
 
 
-def rows(store: LandingStore, manifest: Manifest, options: CsvOptions | None = None, **fields: str) -> pa.Table:
-    frame = profile(store, manifest, csv_options=options or CsvOptions())
-    table = iter_batches(
-        store, manifest, fields=fields, new_columns="evolve", csv_options=options or CsvOptions()
-    ).read_all()
+def rows(store: LandingStore, manifest: Manifest, options: CsvOptions = CsvOptions(), /, **fields: str) -> pa.Table:  # noqa: B008 - it is frozen
+    frame = profile(store, manifest, csv_options=options)
+    table = iter_batches(store, manifest, fields=fields, new_columns="evolve", csv_options=options).read_all()
     assert frame["fault"].isna().all()
     assert frame["records"].sum() == table.num_rows
     return table

@@ -78,7 +78,7 @@ def shared(body: bytes, more: str = "") -> bytes:
 
 def read(store: LandingStore, manifest: Manifest, sheet: str | None = None, **fields: str) -> list[dict[str, Any]]:
     table = iter_batches(store, manifest, fields=fields, new_columns="evolve", sheet=sheet).read_all()
-    return table.drop_columns(["_landing_id", "_row"]).to_pylist()
+    return list(table.drop_columns(["_landing_id", "_row"]).to_pylist())
 
 
 def fault_of(store: LandingStore, manifest: Manifest, sheet: str | None = None) -> str:
@@ -189,7 +189,10 @@ def test_a_date_out_of_range_is_an_error(store: LandingStore, land: Land) -> Non
         (xlsx(["a"], [1])[:-30], "damaged xlsx workbook"),
         (b"PK\x03\x04" + bytes(100), "damaged xlsx workbook"),
         (changed(xlsx(["a"], [1]), "sheet1.xml", lambda text: text[:-40]), "damaged xlsx workbook: ParseError"),
-        (changed(shared(xlsx(["a"])), "sheet1.xml", lambda text: text.replace("<v>0<", "<v>9<")), "damaged xlsx"),
+        (changed(shared(xlsx(["a"])), "sheet1.xml", lambda text: text.replace("<v>0<", "<v>9<")),
+         "line 1: damaged xlsx workbook: a cell cannot be read (IndexError)"),
+        (changed(xlsx(["a"], [7]), "sheet1.xml", lambda text: text.replace("<v>7<", "<v>Ana<")),
+         "line 2: damaged xlsx workbook: a cell cannot be read (ValueError)"),
         (changed(xlsx(["a"]), "workbook.xml", lambda text: text.replace("<sheets>", "<")), "damaged xlsx workbook"),
     ],
 )  # fmt: skip
@@ -249,10 +252,11 @@ def test_whatever_a_workbook_holds_is_read_as_its_text(
 
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
-    for number, row in enumerate([["a", "b"], *rows], start=1):
+    lines: list[list[Any]] = [["a", "b"], *rows]
+    for number, row in enumerate(lines, start=1):
         for column, value in enumerate(row, start=1):
-            cell = sheet.cell(number, column)
-            cell.value = None if value == "" else value  # type: ignore[assignment]
+            cell: Any = sheet.cell(number, column)
+            cell.value = None if value == "" else value
             cell.data_type = "s" if isinstance(value, str) else cell.data_type  # '=' begins no formula here
     got = [[row["a"], row["b"]] for row in read(store, land("xlsx", saved(book)), a="text", b="text")]
     expected = [[text(value) for value in row] for row in rows]
