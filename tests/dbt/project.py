@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -195,8 +195,7 @@ class Project:
 
 
 def _table(source: str, entity: str) -> RawTable:
-    table = raw_table(_SOURCES[source], entity)
-    return table if _SOURCES[source].entities[entity].is_file else replace(table, columns=None)
+    return raw_table(_SOURCES[source], entity)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from include.gates import check_tables, load_gates
 from include.gates.rules import LayerName
 from include.pipeline.model import SOURCES
+from include.warehouse.publish import marts, publish
 from tests.dbt.project import DbtError, Project
 
 DRIVEN = ("tag:driven",)
@@ -101,10 +102,26 @@ DAYS = (
 
 @pytest.fixture(scope="module")
 def days(project: Project) -> Sequence[int]:
-    """Three days, landed and built one after the other, the first with the tests of the models; their landings."""
+    """Three days, each landed, built and published, the first with the tests of the models; their landings."""
     first = project.load_records("driven", "sessions", "first", DAYS[0])
     project.build([first], DRIVEN, unit_tests=True)
-    return [first, *(land(project, *sessions) for sessions in DAYS[1:])]
+    publish_landing(project, first)
+    ids = [first]
+    for sessions in DAYS[1:]:
+        ids.append(land(project, *sessions))
+        publish_landing(project, ids[-1])
+    return ids
+
+
+def publish_landing(project: Project, landing_id: int) -> None:
+    """Publish what a landing has changed, as the pipeline does."""
+    publish(
+        project.warehouse.dsn("sluice_publisher"),
+        marts(project.target / "manifest.json", "driven"),
+        source="driven",
+        dag_run_id="test",
+        landing_ids=[landing_id],
+    )
 
 
 def versions(project: Project, person: str) -> Sequence[tuple[Any, ...]]:
@@ -147,6 +164,14 @@ def test_an_address_that_changes_twice_leaves_three_versions_without_a_gap(
         ("11-03", "Strada Doi"),
         ("11-05", "Strada Trei"),
     ]
+
+
+def test_readers_see_what_the_marts_hold(project: Project, days: Sequence[int]) -> None:
+    for (table,) in project.rows("select table_name from information_schema.tables where table_schema = 'marts'"):
+        held, published = (
+            project.rows(f"select t::text from {schema}.{table} as t order by 1") for schema in ("marts", "analytics")
+        )
+        assert held == published, table
 
 
 def test_a_late_session_is_put_in_its_place(project: Project, days: Sequence[int]) -> None:
