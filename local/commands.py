@@ -17,10 +17,10 @@ HEADER = ("source", "landed", "loaded", "quarantined", "gates", "published", "se
 
 
 def up(home: Home, *, data: Path | None, run: bool) -> int:
-    """Start the stack; run every source once if asked to; say what was published and where to look.
+    """Start the stack; run every source once if asked to, and report; say what was published and where to look.
 
     Returns:
-        0 when the stack is ready and, if they were run, all sources are published.
+        0 when the stack is ready and, if they were run, all sources are published and the report is mailed.
     """
     begun = time.monotonic()
     with alone(home):
@@ -43,8 +43,9 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
         _say(f"warning: the workers are cold (no event=warm in {home.logs / 'scheduler.log'}), so tasks take longer")
     all_published = _conclude(home, api, started)
     has_docs = _build_docs(home)
+    has_report = _make_report(api)
     _urls(home)
-    return 0 if all_published and has_docs else 1
+    return 0 if all_published and has_docs and has_report else 1
 
 
 def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
@@ -288,6 +289,16 @@ def _build_docs(home: Home) -> bool:
     return True
 
 
+def _make_report(api: airflow.Api) -> bool:
+    """The day's report, archived and in the mail sink; it says what is missing, if anything is."""
+    made = runs.trigger(api, runs.REPORT, {})
+    runs.follow(api, [made], say=_say)
+    for task_id, log in runs.failures(api, made):
+        _say(f"{made.source}: failed at {task_id}; its log ends:")
+        _say("\n".join(f"    {line}" for line in log))
+    return made.state == "success"
+
+
 def _urls(home: Home) -> None:
     secret = home.path / "secrets.json"
     has_docs = (home.docs / "dbt" / "index.html").is_file()
@@ -295,6 +306,7 @@ def _urls(home: Home) -> None:
 Airflow    http://{ports.HOST}:{home.ports["airflow"]}  user {airflow.ADMIN}, password: airflow_admin in {secret}
 dbt docs   {f"http://{ports.HOST}:{home.ports['docs']}/dbt/" if has_docs else "made by the first ./sluice up"}
 Data Docs  http://{ports.HOST}:{home.ports["docs"]}/data_docs/
+Report     http://{ports.HOST}:{home.ports["docs"]}/reports/  as mail in {home.mail}
 Analysts   ./sluice psql""")
 
 

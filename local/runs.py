@@ -13,6 +13,8 @@ from typing import Any
 from local.airflow import Api
 from local.home import PROJECT, LocalError
 
+REPORT = "daily_report"
+"""the DAG of the daily report; it is no source"""
 LAYERS = ("landing", "raw", "staging", "marts", "publish")
 _ENDED = {"success", "failed"}
 _POLL_SECONDS = 0.5
@@ -149,7 +151,9 @@ def refresh(api: Api, run: Run) -> None:
 
 
 def progress(run: Run) -> str:
-    """How far a run is, layer by layer: `landing ok  raw 1/2  staging -  marts -  publish -`."""
+    """How far a run is, layer by layer: `landing ok  raw 1/2  staging -  marts -  publish -`; else task by task."""
+    if not any(layer_of(task["task_id"]) for task in run.tasks):
+        return "  ".join(f"{task['task_id']} {task['state'] or '-'}" for task in run.tasks) or run.state
     parts = []
     for layer in LAYERS:
         tasks = [task for task in run.tasks if layer_of(task["task_id"]) == layer]
@@ -167,7 +171,7 @@ def progress(run: Run) -> str:
         else:
             word = "-"
         parts.append(f"{layer} {word}")
-    return "  ".join(parts) if run.tasks else run.state
+    return "  ".join(parts)
 
 
 def layer_of(task_id: str) -> str | None:

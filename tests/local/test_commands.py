@@ -108,3 +108,10 @@ def test_a_table_sets_numbers_to_the_right_and_groups_them() -> None:
         "tlc          56,551     12.3\n"
         "openweather     186      5.0"
     )
+
+
+def test_a_run_without_layers_is_followed_task_by_task() -> None:
+    run = runs.Run("daily_report", "one", "running")
+    assert runs.progress(run) == "running"
+    run.tasks = [{"task_id": "collect_facts", "state": "success"}, {"task_id": "mail_report", "state": None}]
+    assert runs.progress(run) == "collect_facts success  mail_report -"
