@@ -24,7 +24,7 @@ from include.pipeline.model import load_source
 from local import exact_json
 from local.exact_json import Number
 from local.home import LocalError
-from local.new_source.columns import Column, is_plain
+from local.new_source.columns import Column, is_plain, singular
 from local.new_source.plan import Plan
 
 SAMPLE_RECORDS = 50
@@ -154,7 +154,8 @@ def _known(plan: Plan, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raw_filled = ["payload", *(["_key"] if is_upsert else []), "_landing_id", "_row"]
         raw_unique = ["_key"] if is_upsert else []
     thing = f"{plan.entity.replace('_', ' ')} record"
-    grain = f"{' and '.join(f'`{name}`' for name in plan.key_names)}" if is_upsert else f"{thing} of a landing"
+    keyed = " and ".join(f"`{name}`" for name in plan.key_names)
+    grain = f"{singular(plan.entity).replace('_', ' ')} ({keyed})" if is_upsert else "record of a landing"
     csv_options = {
         name: value
         for name, value, usual in (("encoding", sample.csv.encoding, "utf-8"), ("delimiter", sample.csv.delimiter, ","))

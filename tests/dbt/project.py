@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dbt.cli.main import dbtRunner
 
-from include.pipeline.model import load_source
+from include.pipeline.model import load_source, source_names
 from include.pipeline.steps import raw_table
 from include.warehouse import landings
 from include.warehouse.load import RawTable, create_table, load_batches, load_documents
@@ -24,7 +24,7 @@ from tests.conftest import Warehouse
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
-_SOURCES = {name: load_source(name) for name in ("tlc", "openweather", "driven", "opensea", "x")}
+_SOURCES = {name: load_source(name) for name in source_names()}
 _landing_ids = itertools.count(1_700_000_000_000_000)
 
 
@@ -48,7 +48,7 @@ class DbtError(Exception):
 
 @dataclass(frozen=True)
 class Project:
-    """A warehouse with the raw tables of both sources, and dbt on it."""
+    """A warehouse with the raw tables of all sources, and dbt on it."""
 
     warehouse: Warehouse
     target: Path

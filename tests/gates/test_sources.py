@@ -18,7 +18,7 @@ PROFILE = {
     "refused_share",
 }  # fmt: skip
 SUBJECTS = {"driven": "broadband", "opensea": "nft", "openweather": "weather", "tlc": "taxi", "x": "social"}
-"""source -> the folder of its marts"""
+"""source -> the folder of its marts; one that is not here has a folder of its name and reads nothing shared"""
 NAMES = sorted(path.parent.name for path in SOURCES.glob("*/source.yml"))
 
 
@@ -98,7 +98,7 @@ def test_staging_and_marts_gates_are_about_models_and_columns_that_dbt_documents
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_published_model_has_a_gate(name: str) -> None:
-    folders = (SUBJECTS[name], "shared")
+    folders = (SUBJECTS[name], "shared") if name in SUBJECTS else (name,)
     marts = PROJECT / "dbt_project" / "models" / "marts"
     published = {path.stem for folder in folders for path in (marts / folder).glob("*.sql")}
     assert published == set(gates(name).marts)
