@@ -168,7 +168,8 @@ def _real(folder: Path | None) -> dict[str, list[dict[str, Any]]]:
 
     Payloads of API v1 lie in such folders too. That API is gone, so none of its routes serves them.
     """
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    # Recorded answers overlap; a collection has each NFT once.
+    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
     for payload in read_payloads(folder) if folder is not None else ():
         if "assets" in payload.value or "token_id" in payload.value:
             continue
@@ -178,8 +179,8 @@ def _real(folder: Path | None) -> dict[str, list[dict[str, Any]]]:
             if not named:
                 fault = f"{payload.origin} has an NFT without {', '.join(_FOUND_BY)}"
                 raise DataError(f"{fault}; mend it or take it out of --data")
-            found[nft["collection"]].append(nft)
-    return found
+            found[nft["collection"]][nft["contract"].lower(), nft["identifier"]] = nft
+    return {slug: list(nfts.values()) for slug, nfts in found.items()}
 
 
 _FOUND_BY = ("collection", "contract", "identifier")

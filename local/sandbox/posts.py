@@ -72,13 +72,13 @@ class Account:
         username: Its handle, without the @.
         size: How many synthetic posts its timeline holds at any time: the newest ones.
         real_user: Its real user object, if there is one.
-        real_posts: Its real posts, if there are any.
+        real_posts: Its real posts by id, if there are any.
     """
 
     username: str
     size: int
     real_user: dict[str, Any] = field(default_factory=dict)
-    real_posts: list[dict[str, Any]] = field(default_factory=list)
+    real_posts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def id(self) -> str:
@@ -124,7 +124,9 @@ class Account:
 
     def timeline(self, now: datetime) -> Iterator["Post"]:
         """Its posts at a time, newest first, real ones in their place."""
-        real = sorted((_RealPost(self, post) for post in self.real_posts), key=lambda post: post.id, reverse=True)
+        real = sorted(
+            (_RealPost(self, post) for post in self.real_posts.values()), key=lambda post: post.id, reverse=True
+        )
         slot = int(now.timestamp()) // self._slot_seconds
         made = 0
         while made < self.size:

@@ -416,8 +416,8 @@ def _accounts(settings: Settings) -> list[Account]:
     posts: list[tuple[str, dict[str, Any]]] = []
     folder = settings.data / NAME if settings.data else None
     for payload in read_payloads(folder) if folder is not None else ():
-        data = payload.value.get("data", [])
-        included = payload.value.get("includes", {}).get("users", [])
+        data, includes = payload.value.get("data", []), payload.value.get("includes")
+        included = includes.get("users", []) if isinstance(includes, dict) else []
         for one in [*(data if isinstance(data, list) else [data]), *included]:
             has_id = isinstance(one, dict) and isinstance(one.get("id"), str) and ID.fullmatch(one["id"]) is not None
             if has_id and isinstance(one.get("username"), str):
@@ -433,7 +433,8 @@ def _accounts(settings: Settings) -> list[Account]:
     accounts = {name: Account(spelled[name], sizes.get(name, 0), users.get(name, {})) for name in names}
     by_id = {account.id: account for account in accounts.values()}
     for stem, post in posts:
-        author = by_id.get(post.get("author_id", "")) or accounts.get(stem) or next(iter(accounts.values()), None)
+        author = by_id.get(str(post.get("author_id"))) or accounts.get(stem) or next(iter(accounts.values()), None)
         if author is not None:
-            author.real_posts.append(post)
+            # Recorded answers overlap; a timeline has each post once.
+            author.real_posts[post["id"]] = post
     return list(accounts.values())

@@ -285,7 +285,7 @@ def test_a_real_nft_that_is_a_synthetic_one_too_is_served_once(tmp_path: Path, s
     made = Collection("edge", 5)
     twin = {"collection": "edge", "contract": made.contract, "identifier": made.identifier(12), "name": "real"}
     (tmp_path / "opensea").mkdir()
-    (tmp_path / "opensea" / "nft.json").write_text(json.dumps({"nft": twin}))
+    (tmp_path / "opensea" / "nft.json").write_text(json.dumps([{"nft": twin}, {"nfts": [twin]}]))
     sandbox = start("--data", str(tmp_path), SANDBOX_NOW=NOW, SANDBOX_OPENSEA_COLLECTIONS="edge:5")
 
     found = [nft for limit in (2, 200) for page in pages(sandbox, "edge", limit, schema={}) for nft in page]

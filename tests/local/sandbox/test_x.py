@@ -400,7 +400,9 @@ def test_a_real_user_has_the_posts_that_name_it_as_author(start: Callable[..., S
     user = {"id": "2244994945", "name": "Dev", "username": "TwitterDev", "verified": True}
     post = {"id": "1577730467436138524", "text": "whoa,\nit works", "author_id": "2244994945"}
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "a.json").write_text(json.dumps([{"data": [post]}, {"data": user}, {"meta": {}}]))
+    (tmp_path / "x" / "a.json").write_text(
+        json.dumps([{"data": [post]}, {"data": user}, {"meta": {}}, {"data": [post]}])
+    )
     sandbox = start("--data", str(tmp_path), SANDBOX_NOW=NOW, SANDBOX_X_POSTS="edge:1")
 
     assert get(sandbox, "users/by/username/twitterdev", user__fields="verified").json() == {"data": user}
