@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local import airflow
-from local.home import APIS_WITH_KEY, LocalError, open_home
+from local.home import APIS_WITH_KEY, KEYS, LocalError, open_home
 from local.services import SERVICES
 
 
@@ -61,7 +61,7 @@ def test_the_sandbox_takes_the_key_that_each_connection_to_it_has(
     (sandbox,) = (service for service in SERVICES if service.name == "sandbox")
 
     keys = sandbox.env(home)
-    assert len(set(keys.values())) == len(keys) == len(APIS_WITH_KEY)
+    assert len(set(keys.values())) == len(keys) == len(KEYS)
     for api in APIS_WITH_KEY:
         connection = json.loads(connections[f"AIRFLOW_CONN_{api.upper()}"])
         assert (connection["host"], connection["port"]) == ("127.0.0.1", 4)
