@@ -3,18 +3,24 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
+from include.pipeline import connections
+from include.pipeline import report as tasks
+from include.report import Expected, archive, collect, render
 from local import ports
 from local import s3 as seaweed
 from local.stack import Store
 from tests import airflow_home
 from tests.frame.conftest import PROJECT, call
 from tests.mailbox import mailbox, page, plain
-from tests.report.conftest import DAY, PERSONAL, Filled
+from tests.report.conftest import DAY, NOW, PERSONAL, SOURCES, Filled
 
 FILE = PROJECT / "dags" / "daily_report.py"
 KEY = f"reports/dt={DAY}/report"
@@ -120,7 +126,10 @@ def test_the_page_stands_on_the_documentation_site_and_airflow_links_to_it(ended
     assert f"This report: {url}" in plain(ended.mails[0])
 
 
-def test_airflow_shows_the_link_as_a_button_of_the_task(airflow: airflow_home.AirflowHome) -> None:
+def test_it_runs_when_every_daily_source_has_published_or_at_the_deadline_and_links_to_the_page(
+    airflow: airflow_home.AirflowHome,
+) -> None:
+    """As the scheduler has it: tlc, which comes once a month, is not waited for."""
     script = (
         "from airflow.dag_processing.dagbag import DagBag\n"
         "from airflow.serialization.serialized_objects import DagSerialization\n"
@@ -128,9 +137,15 @@ def test_airflow_shows_the_link_as_a_button_of_the_task(airflow: airflow_home.Ai
         "held = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))\n"
         "links = held.get_task('archive_report').operator_extra_links\n"
         "print('links:', [(one.name, one.xcom_key) for one in links])\n"
+        "print('assets:', sorted(one.name for _, one in held.timetable.asset_condition.iter_assets()))\n"
+        "print('kind:', type(held.timetable.asset_condition).__name__, held.timetable.timetable.summary)\n"
     )
     done = call(["python", "-c", script], cwd=airflow.path, env=airflow.env)
     assert "links: [('Open the report', 'report_url')]" in done.stdout, done.stdout
+    folders = {path.parent.name for path in (PROJECT / "include" / "sources").glob("*/source.yml")}
+    wanted = sorted(f"analytics_{name}" for name in folders - {"tlc"})
+    assert f"assets: {wanted}" in done.stdout
+    assert "kind: SerializedAssetAll 0 9 * * *" in done.stdout
 
 
 def test_nothing_personal_is_in_mail_archive_or_xcom(ended: Ended) -> None:
@@ -154,3 +169,26 @@ def test_with_the_mail_server_down_the_report_is_archived_and_the_task_fails_in_
     assert f"the mail server 127.0.0.1:{port} did not take the mail: ConnectionRefusedError" in said[-1]
     assert "the connection 'sluice_smtp' are right, then clear the task" in said[-1]
     assert said[-1].endswith("The report itself is there: s3://report-lake/reports/dt=2026-11-19/report.html")
+
+
+@pytest.mark.parametrize(("run_type", "goes_on"), [("scheduled", False), ("asset_triggered", False), ("manual", True)])
+def test_a_day_whose_report_lacked_nothing_is_reported_again_only_by_hand(
+    run_type: str, goes_on: bool, filled: Filled, stack: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in stack.items():
+        monkeypatch.setenv(name, value)
+    day = DAY - timedelta(days=30)
+    run = SimpleNamespace(run_type=run_type, run_after=datetime(day.year, day.month, day.day, 9, tzinfo=UTC))
+    monkeypatch.setattr(tasks, "get_current_context", lambda: {"params": {"date": None}, "dag_run": run})
+    nothing_due = [Expected("tlc", "trips", is_due=False)]
+    whole = collect(filled.dsn, day=day, sources=nothing_due, now=NOW)
+    lacking = collect(filled.dsn, day=day, sources=SOURCES, now=NOW)
+    store = connections.s3_client()
+    archive(lacking, render(lacking), "s3://report-lake", s3=store)
+    assert tasks.collect_facts.function()["day"] == day.isoformat()
+    archive(whole, render(whole), "s3://report-lake", s3=store)
+    if goes_on:
+        assert tasks.collect_facts.function()["day"] == day.isoformat()
+    else:
+        with pytest.raises(AirflowSkipException, match="is made already, and lacks nothing"):
+            tasks.collect_facts.function()
