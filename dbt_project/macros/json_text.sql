@@ -7,13 +7,13 @@
 {%- endmacro %}
 
 {% macro default__json_text(column, path) -%}
-    {{ column }} #>> '{% raw %}{{% endraw %}{{ path | join(',') }}{% raw %}}{% endraw %}'
+    {{ column }} #>> '{% raw %}{{% endraw %}{{ json_path(path) }}{% raw %}}{% endraw %}'
 {%- endmacro %}
 
 {% macro redshift__json_text(column, path) -%}
     {{ column }}
     {%- for step in path -%}
-        {{ '[' ~ step ~ ']' if step is number else '."' ~ step ~ '"' }}
+        {{ '[' ~ step ~ ']' if step is number else '."' ~ step | replace('"', '""') ~ '"' }}
     {%- endfor -%}
     ::varchar
 {%- endmacro %}
@@ -31,12 +31,25 @@
 {%- endmacro %}
 
 {% macro default__json_value(column, path) -%}
-    {{ column }} #> '{% raw %}{{% endraw %}{{ path | join(',') }}{% raw %}}{% endraw %}'
+    {{ column }} #> '{% raw %}{{% endraw %}{{ json_path(path) }}{% raw %}}{% endraw %}'
 {%- endmacro %}
 
 {% macro redshift__json_value(column, path) -%}
     {{ column }}
     {%- for step in path -%}
-        {{ '[' ~ step ~ ']' if step is number else '."' ~ step ~ '"' }}
+        {{ '[' ~ step ~ ']' if step is number else '."' ~ step | replace('"', '""') ~ '"' }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{#- A path as Postgres writes arrays, between the braces: what is more than letters and digits goes in quotes. -#}
+{% macro json_path(path) -%}
+    {%- for step in path -%}
+        {%- if modules.re.fullmatch('[A-Za-z0-9_]+', step | string) and step | lower != 'null' -%}
+            {{ step }}
+        {%- else -%}
+            "{{ step | replace('\\', '\\\\') | replace('"', '\\"') | replace("'", "''") }}"
+        {%- endif -%}
+        {{ ',' if not loop.last }}
     {%- endfor -%}
 {%- endmacro %}

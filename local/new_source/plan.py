@@ -287,7 +287,7 @@ def _keys(wishes: Wishes, columns: Sequence[Column], sample: Sample) -> list[Col
     if wishes.mode == "append" and not wishes.keys:
         return []
     if not wishes.keys:
-        return [column for column in key_of(columns) if sample.is_file or _is_step(column.original)]
+        return [column for column in key_of(columns) if _is_step(column.original)]
     found = []
     for wish in wishes.keys:
         column = next((one for one in columns if wish in (one.original, one.name)), None)
@@ -295,7 +295,7 @@ def _keys(wishes: Wishes, columns: Sequence[Column], sample: Sample) -> list[Col
             raise LocalError(
                 f"--keys: there is no column {wish!r}; the columns are {', '.join(c.original for c in columns)}"
             )
-        if not sample.is_file and not _is_step(column.original):
+        if not _is_step(column.original):
             raise LocalError(f"--keys: {wish!r} cannot be a key: letters, digits, underscores and dashes only")
         if column.has_nulls:
             raise LocalError(f"--keys: {wish!r} has no value in some record of the sample; a key is never empty")

@@ -129,9 +129,10 @@ def read_sample(content: bytes, origin: str, *, format: str | None = None, path:
 def _format_of(content: bytes, origin: str) -> str:
     path = urllib.parse.urlsplit(origin).path if "://" in origin else origin
     ending = Path(path).suffix.lower().lstrip(".")
-    for kind, names in {"ndjson": ("ndjson", "jsonl"), **{name: (name,) for name in FORMATS}}.items():
-        if ending in names:
-            return kind
+    if ending in FORMATS:
+        return ending
+    if ending == "jsonl":
+        return "ndjson"
     head = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if content.startswith(b"PAR1"):
         return "parquet"

@@ -318,6 +318,8 @@ def _yaml_row(row: Mapping[str, Any], indent: int) -> str:
 def _scalar(value: Any) -> str:  # noqa: ANN401 - what YAML holds
     """A value as a flow mapping of YAML may hold it."""
     plain = json.loads(json.dumps(value, default=str))
+    if isinstance(plain, str) and not plain.isprintable():
+        return _quoted(plain)
     if isinstance(plain, str):
         return yaml.safe_dump([plain], default_flow_style=True, width=10**9, allow_unicode=True).strip()[1:-1]
     return (
@@ -328,7 +330,8 @@ def _scalar(value: Any) -> str:  # noqa: ANN401 - what YAML holds
 
 
 def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in escaped) + '"'
 
 
 def _folded(text: str, indent: int) -> str:
