@@ -357,6 +357,11 @@ class LandingWriter:
             upload.write(chunk)
         self._end_part(upload, sha256=seen.hexdigest(), records=None, origin=origin, origin_etag=origin_etag)
 
+    @property
+    def refused(self) -> int:
+        """How many requests the API has refused."""
+        return len(self._refused)
+
     def refuse(self, params: Mapping[str, str], status: int, message: str) -> None:
         """Record one request that the API refused, without its key; the landing goes on."""
         self._refused.append(Refusal(params=dict(params), status=status, message=message))

@@ -23,6 +23,7 @@ from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from include.extract.api_up import ApiUpSensor
 from include.gates import GatesError, load_gates
+from include.notify import callbacks
 from include.pipeline.connections import TRANSFORMER
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
@@ -77,6 +78,7 @@ def build_dag(name: str) -> DAG:
     """
     source = load_source(name)
     load_gates(SOURCES / name / "gates.yml")
+    told = callbacks(source.notify.model_dump(), source=source.name)
     with DAG(
         dag_id=source.name,
         auto_register=False,
@@ -96,7 +98,9 @@ def build_dag(name: str) -> DAG:
             "retry_exponential_backoff": source.retry_exponentially,
             "max_retry_delay": timedelta(hours=1),
             "execution_timeout": source.task_timeout_minutes and timedelta(minutes=source.task_timeout_minutes),
+            **told.of_tasks,
         },
+        **told.of_dag,
     ) as dag:
         with TaskGroup("landing", tooltip="Fetched and stored in S3 as it came"):
             fetched = {
@@ -148,7 +152,15 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
             return steps.fetch_files(source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"])
         with ApiClient(connections.api_of(source)) as client:
             return steps.fetch(
-                source, entity, partition, params, client=client, store=store, dsn=dsn, run_id=context["run_id"]
+                source,
+                entity,
+                partition,
+                params,
+                client=client,
+                store=store,
+                dsn=dsn,
+                run_id=context["run_id"],
+                is_whole=not set(source.params) & set(context["dag_run"].conf or {}),
             )
     except steps.NothingToDo as reason:
         raise _skip(reason) from None
@@ -181,6 +193,9 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
             required=[name for name, column in fields.items() if not column.optional],
             optional=[name for name, column in fields.items() if column.optional],
             records=entity.records,
+            csv_options=steps.csv_options(entity),
+            sheet=entity.sheet,
+            pii=entity.pii,
         )
         if frame["records"].notna().all():
             landings.count(dsn, landing["landing_id"], int(frame["records"].sum()))

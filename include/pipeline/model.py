@@ -8,6 +8,7 @@ file, key, fault and what would be allowed. Editors know it as `include/sources/
 from __future__ import annotations
 
 import ast
+import codecs
 import types
 import typing
 from collections.abc import Iterator
@@ -147,6 +148,15 @@ class Csv(Strict):
     encoding: str = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', min_length=1, max_length=1)
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(f"{encoding!r} is no encoding that Python knows, such as utf-8 or cp1252") from None
+        return encoding
 
 
 class Freshness(Strict):

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypedDict
 from urllib.parse import quote
@@ -21,6 +21,7 @@ import pyarrow as pa
 from include.extract import ApiClient, KeyRefused, StatusError
 from include.extract.paging import PagingError, iter_pages, records_in, value_at
 from include.landing import LandingError, LandingStore, LandingWriter, Manifest
+from include.landing.delimited import CsvOptions
 from include.landing.json_records import landed_records, only_members
 from include.landing.records import iter_batches
 from include.pipeline.callables import Extract, function_of
@@ -60,8 +61,11 @@ def fetch(
     store: LandingStore,
     dsn: str,
     run_id: str,
+    is_whole: bool = True,
 ) -> Landing:
     """Ask the API for one entity's partition and land what it gives, unmodified.
+
+    `is_whole` is false for a run that was asked for other parameters than usual: what its landing lacks is not absent.
 
     Raises:
         NothingToDo: not asked for by this run, not published yet, nothing new since the cursor, or the same content as
@@ -99,6 +103,7 @@ def fetch(
                 "method": "GET",
                 "url": client.url(entity.request.path, {}),
                 "params": {name: list(params[name]) for name in sorted(set(entity.request.params.values()))},
+                "is_whole": is_whole and not writer.refused,
             }
         )
     _book(dsn, manifest)
@@ -224,10 +229,17 @@ def load(source: Source, entity_name: str, landed: Sequence[Landing], *, store: 
     return sum(_load_one(source, entity_name, table, store.read(one["uri"]), store, dsn) for one in own)
 
 
+def csv_options(entity: Entity) -> CsvOptions:
+    """How the entity's CSV files are written."""
+    return CsvOptions(encoding=entity.csv.encoding, delimiter=entity.csv.delimiter, quote=entity.csv.quote)
+
+
 def _load_one(
     source: Source, entity_name: str, table: RawTable, manifest: Manifest, store: LandingStore, dsn: str
 ) -> int:
     entity = source.entities[entity_name]
+    if table.absent != "keep" and not manifest.request.get("is_whole", True):
+        table = replace(table, absent="keep")
     transform = function_of(source.name, entity.transform) if entity.transform else None
     if not entity.is_file:
         records = landed_records(store, manifest, entity.records)
@@ -236,7 +248,15 @@ def _load_one(
         if entity.new_columns != "evolve":
             records = _contracted(records, entity, f"{source.name}.{entity_name}")
         return load_documents(dsn, table, manifest.landing_id, records)
-    batches = iter_batches(store, manifest, fields=entity.columns, new_columns=entity.new_columns)
+    batches = iter_batches(
+        store,
+        manifest,
+        fields=entity.columns,
+        new_columns=entity.new_columns,
+        csv_options=csv_options(entity),
+        sheet=entity.sheet,
+        pii={name.lower() for name in entity.pii},
+    )
     if transform:
         batches = _transformed_batches(batches, transform)
     return load_batches(dsn, table, manifest.landing_id, batches)
@@ -387,12 +407,17 @@ def _land_documents(asked: _Asked, writer: LandingWriter) -> None:
         else:
             writer.add_document(answer, values=values or None)
             landed += 1
-            if asked.entity.cursor:
+            if asked.entity.cursor or asked.entity.load.absent != "keep":
                 records += len(records_in(json.loads(answer), asked.request.records))
     if refusals and not landed:
         raise FetchError(
             f"{asked.source.name}: the API knows none of what was asked for ({len(refusals)} of {len(refusals)} "
             f"requests refused, the first: {refusals[0]}); correct the list in source.yml or the run's parameters"
+        )
+    if asked.entity.load.absent != "keep" and not records:
+        raise FetchError(
+            f"{asked.source.name}: {asked.entity_name}: the API gave no record at all, and load.absent would take all "
+            "rows for gone; if they are, delete them by hand"
         )
     if asked.entity.cursor and not records:
         raise NothingToDo(f"{asked.entity_name}: nothing new since the cursor")

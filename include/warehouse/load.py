@@ -306,10 +306,16 @@ def _copy_documents(
     else:
         columns = "payload, _landing_id, _row"
         lines = (b"%b\x02%d\x02%d\n" % (storable(record), landing_id, row) for row, (record, _) in enumerate(records))
-    # \x01 and \x02 cannot stand in JSON, so no record needs quoting or escaping
-    session.cursor.copy_expert(
-        f"copy {target} ({columns}) from stdin " r"with (format csv, quote e'\x01', delimiter e'\x02')", _Lines(lines)
-    )
+    source = _Lines(lines)
+    try:
+        # \x01 and \x02 cannot stand in JSON, so no record needs quoting or escaping
+        session.cursor.copy_expert(
+            f"copy {target} ({columns}) from stdin " r"with (format csv, quote e'\x01', delimiter e'\x02')", source
+        )
+    except psycopg2.Error:
+        if source.fault is not None:
+            raise source.fault from None  # which psycopg2 has wrapped in words of its own
+        raise
     return session.cursor.rowcount
 
 
@@ -344,10 +350,16 @@ class _Lines:
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines = lines
         self._rest = bytearray()
+        self.fault: Exception | None = None
+        """why there are no more lines"""
 
     def read(self, size: int = -1, /) -> bytes:
         while size < 0 or len(self._rest) < size:
-            line = next(self._lines, None)
+            try:
+                line = next(self._lines, None)
+            except Exception as fault:
+                self.fault = fault
+                raise
             if line is None:
                 break
             self._rest += line

@@ -83,6 +83,7 @@ def test_the_example_is_right(tmp_path: Path) -> None:
         (file(fields={}), "entities.sales: 'fields' are needed by the formats csv, parquet and xlsx"),
         (file(load={"mode": "upsert", "keys": ["b"]}), "entities.sales: load.keys are columns of 'fields': a"),
         (file(load={"mode": "append"}, cursor={"field": "a", "type": "number", "parameter": "p"}), "'cursor' is for"),
+        (file(csv={"encoding": "utf-88"}), "sales.csv.encoding: 'utf-88' is no encoding that Python knows, such as"),
         (file(files="*.csv"), "entities.sales: needs either 'request' or 'files'"),
         (file(request=None, files="*.csv", load={"mode": "replace"}), "'replace' would drop the files before"),
         (entity(load={"mode": "append", "absent": "mark"}), "entities.sales.load: 'absent' is for mode upsert"),
@@ -132,5 +133,7 @@ def test_a_folder_with_a_bad_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(SourceError, match=r"nowhere/source\.yml: there is no such file; sources are .*openweather, tlc"):
+    with pytest.raises(
+        SourceError, match=r"nowhere/source\.yml: there is no such file; sources are .*openweather, tlc"
+    ):
         load_source("nowhere", SOURCES)
