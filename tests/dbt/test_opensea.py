@@ -195,6 +195,7 @@ def test_an_nft_lost_on_the_way_to_the_fact_fails_its_test(project: Project, fir
         entities=list(last),
     )
     assert {result.table for result in verdict.results if not result.success} == {"fact_nft_snapshot"}
+    build(project, last)
 
 
 def test_real_files_of_both_versions_feed_the_same_dimension(

@@ -19,7 +19,7 @@ NASTY = {
     "1001": "first line\nsecond line\r\n\tthird \\n line",
     "1002": "👩\u200d👩\u200d👧\u200d👦 🏳️\u200d🌈 \U0001f1f3\U0001f1f4 e\u0301 \u00e9 \ufeff",
     # right to left: Hebrew with an override, Arabic, Hebrew with vowels in an isolate
-    "1003": "\u202e\u05e9\u05dc\u05d5\u05dd\u202c \u0627\u0644\u0639\u0631\u0628 \u2066\u05e2\u05b4\u05d1\u05b0\u05e8\u2069",
+    "1003": "\u202e\u05e9\u05dc\u05d5\u05dd\u202c \u0627\u0644\u0639 \u2066\u05e2\u05b4\u05d1\u05b0\u05e8\u2069",
     "1004": "x" * 24_990 + "\n👋 end 🔚",
     "1005": "'; drop table marts.fact_post; -- {{ ref('x') }} %s $1 \x01\x02\x1f",
     "1006": "",
