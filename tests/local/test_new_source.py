@@ -24,6 +24,7 @@ from fastapi import FastAPI
 
 from include.extract import Api, ApiClient
 from include.gates import check_tables, load_gates, validate_expectations
+from include.gates.rules import LAYERS
 from include.landing import LandingStore
 from include.pipeline import steps
 from include.pipeline.model import Source, load_source
@@ -450,7 +451,7 @@ def test_the_folder_says_what_the_sample_shows(made: Path, name: str) -> None:
 def test_its_gates_are_ones_that_great_expectations_takes_and_judge_all_layers(made: Path, name: str) -> None:
     gates = load_gates(made / "include" / "sources" / name / "gates.yml")
     validate_expectations(gates)
-    assert [len(gates.layer(layer)) for layer in ("landing", "raw", "staging", "marts")] == [1, 1, 1, 1]
+    assert [len(gates.layer(layer)) for layer in LAYERS] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -604,7 +605,7 @@ def test_what_was_built_passes_the_gates_inside_the_warehouse(
     made: Path, warehouse: Warehouse, landed: Mapping[str, int], built: None, name: str
 ) -> None:
     gates = load_gates(made / "include" / "sources" / name / "gates.yml")
-    for layer in ("raw", "staging", "marts"):
+    for layer in LAYERS[1:]:
         verdict = check_tables(
             gates.layer(layer), url=warehouse.dsn("sluice_gate"), schema=layer, landing_ids=[landed[name]]
         )
