@@ -23,6 +23,23 @@
 {%- endmacro %}
 
 
+{#-
+    Before persons are written anew: a version that begins with a session which is another person's now is none. (Whose
+    versions are deleted here and have sessions left is touched by the run, and so written again.)
+-#}
+{% macro delete_versions_passed_on() -%}
+    {%- if execute and is_incremental() -%}
+        delete from {{ this }}
+        where
+            person_key in (
+                select unique_id
+                from {{ ref('int_driven_sessions') }}
+                where previous_person_id is not null and {{ landing_filter() }}
+            )
+    {%- endif -%}
+{%- endmacro %}
+
+
 {#- A value of which nothing is shown, not even its length or that there is none. -#}
 {% macro masked() -%}
     '*****'

@@ -3,6 +3,7 @@
         materialized='incremental',
         incremental_strategy='delete+insert',
         unique_key='person_id',
+        pre_hook='{{ delete_versions_passed_on() }}',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['person_id']}],
     )
