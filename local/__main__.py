@@ -58,7 +58,7 @@ def _run(given: argparse.Namespace) -> int:
 def _new_source(given: argparse.Namespace) -> int:
     asked = {name: getattr(given, name) for name in Wishes.__dataclass_fields__}
     wishes = Wishes(**asked | {name: tuple(asked[name] or ()) for name in ("keys", "pii")})
-    return new_source(given.name, wishes, ask=sys.stdin.isatty() and not given.yes)
+    return new_source(given.name, wishes, ask=input if sys.stdin.isatty() and not given.yes else None)
 
 
 def _status(given: argparse.Namespace) -> int:

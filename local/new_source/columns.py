@@ -173,8 +173,12 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _named(name: str, kind: FieldType, entity: str) -> str:
     """The name that dbt's conventions want for a column of this type (tests/dbt/test_policy.py)."""
-    if kind == "timestamp" and not name.endswith(("_at", "_at_local")):
+    if kind == "timestamp" and name in ("at", "date", "datetime", "time", "timestamp", "ts", "when"):
+        name = f"{singular(entity)}_at"
+    elif kind == "timestamp" and not name.endswith(("_at", "_at_local")):
         name = re.sub(r"_(at|on|time|timestamp|datetime|date|ts|utc)$", "", name) + "_at"
+    elif kind == "date" and name in ("date", "day", "month"):
+        name = f"{singular(entity)}_{name}"
     elif kind == "date" and not name.endswith(("_date", "_day", "_month")):
         name = re.sub(r"_(at|on)$", "", name) + "_date"
     elif kind == "boolean" and not name.startswith(("is_", "has_")):

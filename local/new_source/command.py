@@ -15,13 +15,13 @@ from local.new_source.write import write
 KEY_VARIABLE = "SLUICE_SAMPLE_KEY"
 
 
-def new_source(name: str, wishes: Wishes, *, ask: bool, project: Path = PROJECT) -> int:
+def new_source(name: str, wishes: Wishes, *, ask: questions.Ask | None, project: Path = PROJECT) -> int:
     """Make a source.
 
     Args:
         name: Its name, which becomes its folder's.
         wishes: What is known of it.
-        ask: Whether somebody is there who answers what is not.
+        ask: Puts a question and gives the answer, where somebody is there who has one.
         project: Where to.
 
     Returns:
@@ -33,18 +33,18 @@ def new_source(name: str, wishes: Wishes, *, ask: bool, project: Path = PROJECT)
     check_name(name, project)
     check_format(wishes.format)
     if ask:
-        wishes = questions.ask_for_sample(wishes, input)
-        wishes = questions.ask_for_address(with_url(wishes), input)
-        wishes = questions.ask_for_key(wishes, input)
+        wishes = questions.ask_for_sample(wishes, ask)
+        wishes = questions.ask_for_address(with_url(wishes), ask)
+        wishes = questions.ask_for_key(wishes, ask)
     _require(wishes)
     wishes = with_url(wishes)
     _require_address(wishes)
-    sample = _sample(wishes, ask=ask)
+    sample = _sample(wishes, has_asked=ask is not None)
     if ask:
-        wishes = questions.ask_for_rest(wishes, partial(_plan, name, sample), input)
+        wishes = questions.ask_for_rest(wishes, partial(_plan, name, sample), ask)
     decided = _plan(name, sample, wishes)
     _show(decided)
-    if ask and input("Write it? [yes]: ").strip().lower() not in ("", "y", "yes"):
+    if ask and ask("Write it? [yes]: ").strip().lower() not in ("", "y", "yes"):
         raise LocalError("nothing was written, as you wished")
     files = write(decided, project)
     print("\nwritten:\n" + "\n".join(f"  {file}" for file in files))
@@ -69,13 +69,13 @@ def _require_address(wishes: Wishes) -> None:
         raise LocalError(f"{' and '.join(missing)} must be given where --sample is a file: the address of the API")
 
 
-def _sample(wishes: Wishes, *, ask: bool) -> Sample:
+def _sample(wishes: Wishes, *, has_asked: bool) -> Sample:
     origin = wishes.sample or ""
     if not is_url(origin):
         return read_sample(read_file(Path(origin)), origin, format=wishes.format, path=wishes.records)
     auth = auth_of(wishes.key)
     key = os.environ.get(KEY_VARIABLE)
-    if auth and not key and ask:
+    if auth and not key and has_asked:
         key = getpass.getpass("The key, for this one request (it is not kept; none to go without): ") or None
     content = fetch(origin, auth, key)
     if key and key.encode() in content:

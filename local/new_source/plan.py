@@ -222,6 +222,11 @@ def plan(name: str, wishes: Wishes, sample: Sample) -> Plan:
         paging = pages.guessed(sample, query) if wishes.paging is None else pages.parsed(wishes.paging)
     elif wishes.paging not in (None, "none"):
         raise LocalError(f"--paging is for format json; {sample.origin} is {sample.format}, which is one answer")
+    for flag, text in (("--owner", wishes.owner), ("--description", wishes.description)):
+        if text and re.search(r"\{[{%#]|[\x00-\x1f]", text):
+            raise LocalError(
+                f"{flag}: dbt would take braces such as {{{{ for Jinja, and it is one line; say it otherwise"
+            )
     columns = columns_of(sample, entity, _pii(wishes, sample))
     keys = _keys(wishes, columns, sample)
     mode = _one_of("--mode", wishes.mode, MODES) or ("upsert" if keys else "append")

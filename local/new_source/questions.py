@@ -57,8 +57,8 @@ def ask_for_rest(wishes: Wishes, guess: Callable[[Wishes], Plan], ask: Ask) -> W
         if getattr(wishes, name) or (name == "keys" and wishes.mode == "append"):
             continue
         while True:
-            answer = _answer(ask, question, usual(guess(wishes)))
-            wish = replace(wishes, **_wish(name, answer))
+            guessed = guess(wishes)
+            wish = replace(wishes, **_wish(name, _answer(ask, question, usual(guessed)), guessed))
             try:
                 guess(wish)
             except LocalError as fault:
@@ -69,12 +69,22 @@ def ask_for_rest(wishes: Wishes, guess: Callable[[Wishes], Plan], ask: Ask) -> W
     return wishes
 
 
-def _wish(name: str, answer: str) -> dict[str, Any]:
+def _wish(name: str, answer: str, guessed: Plan) -> dict[str, Any]:
+    """What an answer says: the wishes that follow from it."""
     if name == "keys" and answer == "none":
         return {"mode": "append", "keys": ()}
-    if name in ("keys", "pii"):
-        return {name: tuple(one.strip() for one in answer.split(",") if one.strip() and answer != "none")}
+    if name == "keys":
+        return {"keys": _listed(answer)}
+    if name == "pii":
+        named = () if answer == "none" else _listed(answer)
+        columns = {one.rpartition(":")[0] for one in named}
+        others = (one.original for one in guessed.columns if one.pii and not columns & {one.original, one.name})
+        return {"pii": (*named, *(f"{column}:none" for column in others))}
     return {name: answer}
+
+
+def _listed(answer: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in answer.split(",") if one.strip())
 
 
 def _keys(plan: Plan) -> str:

@@ -27,8 +27,8 @@ from local.home import LocalError
 from local.new_source.columns import Column, is_plain, singular
 from local.new_source.plan import Plan
 
-SAMPLE_RECORDS = 50
-"""more are not kept"""
+SAMPLE_RECORDS, SAMPLE_CHARACTERS = 50, 500_000
+"""more are not kept, but for one record"""
 _SHOWN_CHARACTERS = 60
 _LINEAGE = ("_landing_id", "_row", "_loaded_at")
 _JINJA = re.compile(r"\{[{%#]")
@@ -397,7 +397,8 @@ _TEMPLATES = _templates()
 def _masked(plan: Plan) -> list[dict[str, Any]]:
     """The first records, with made-up values for personal data; equal ones stay equal."""
     made: dict[tuple[str, str], Any] = {}
-    records = []
+    records: list[dict[str, Any]] = []
+    size = 0
     for record in plan.sample.records[:SAMPLE_RECORDS]:
         kept = dict(record)
         for column in plan.columns:
@@ -406,6 +407,9 @@ def _masked(plan: Plan) -> list[dict[str, Any]]:
                 kept[column.original] = made.setdefault(
                     (column.pii, str(value)), _made_up(column, 1 + sum(kind == column.pii for kind, _ in made), value)
                 )
+        size += len(str(kept))
+        if records and size > SAMPLE_CHARACTERS:
+            break
         records.append(kept)
     return records
 

@@ -169,7 +169,7 @@ SHAPES: dict[str, Shape] = {
     "one_object": Shape(
         as_json({"station": "Oslo", "measured": {"celsius": 3}, "at": "2026-11-20T08:30:00+01:00"}),
         "json",
-        {"station": "Oslo", "measured": '{"celsius": 3}', "at_at": datetime(2026, 11, 20, 7, 30, tzinfo=UTC)},
+        {"station": "Oslo", "measured": '{"celsius": 3}', "one_object_at": datetime(2026, 11, 20, 7, 30, tzinfo=UTC)},
         {"at": "timestamp", "measured": "text"},
         says={"load": ("append", ()), "records": None},
         rows=1,
@@ -214,15 +214,15 @@ SHAPES: dict[str, Shape] = {
         {
             "token_id": str(BIG),
             "wide": str(2**63),
-            "real": 1.0,
+            "hard_value_real": 1.0,
             "mixed": "1",
             "when_date": date(2026, 11, 20),
             "is_flag": True,
-            "list": '[1, {"a": 2}]',
+            "hard_value_list": '[1, {"a": 2}]',
             "code": "007",
             "old_text": "yes",
             "only_first": 1,
-            "time_at": datetime(2026, 11, 20, 8, 30, tzinfo=UTC),
+            "hard_value_at": datetime(2026, 11, 20, 8, 30, tzinfo=UTC),
             "impossible": "2026-02-30",
             "hard_value_text": 'it\'s "x" \\ {{ no }} {% jinja %}\n\U0001f6a2 \u05d0',
             "hard_value_none": None,
@@ -280,7 +280,7 @@ SHAPES: dict[str, Shape] = {
             "q_t": 7,
             "it_s": 8,
             "x": 9,
-            "column": 10,
+            "hard_name_column": 10,
             "column_1st": 11,
             "back_slash": 12,
             "a" * 50: 13,
@@ -288,7 +288,7 @@ SHAPES: dict[str, Shape] = {
             "hard_name_null": 15,
             "new_line": 16,
             "hard_name_row": 17,
-            "column_2": 18,
+            "hard_name_column_2": 18,
         },
         says={"records": "values", "load": ("append", ())},
         wishes=Wishes(mode="append"),
@@ -334,13 +334,13 @@ SHAPES: dict[str, Shape] = {
     "lines": Shape(
         b'{"id": 1, "at": "2026-11-20T08:30:00.123456Z"}\n\n{"id": 2, "at": "2026-11-20T08:31:00Z"}\n',
         "jsonl",
-        {"at_at": datetime(2026, 11, 20, 8, 30, 0, 123456, tzinfo=UTC)},
+        {"line_at": datetime(2026, 11, 20, 8, 30, 0, 123456, tzinfo=UTC)},
         says={"format": "ndjson", "paging": None},
     ),
     "table": Shape(
-        'Order_Number;group;Größe (m);Ok;Betrag;Zeit\nA;1;"a ""b"";\nc";true;1.50;2026-11-20 08:30\nB;2;;false;2;\n'.encode(
-            "cp1252"
-        ),
+        (
+            'Order_Number;group;Größe (m);Ok;Betrag;Zeit\nA;1;"a ""b"";\nc";true;1.50;2026-11-20 08:30\nB;2;;false;2;\n'
+        ).encode("cp1252"),
         "csv",
         {
             "order_number": "A",
@@ -403,7 +403,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = empty_project(tmp_path_factory.mktemp("project"))
     folder = tmp_path_factory.mktemp("samples")
     for name, shape in SHAPES.items():
-        assert new_source(name, wishes_of(name, shape, folder), ask=False, project=project) == 0
+        assert new_source(name, wishes_of(name, shape, folder), ask=None, project=project) == 0
     return project
 
 
@@ -663,7 +663,7 @@ def test_what_cannot_be_is_refused_in_one_message_and_nothing_is_written(
     plain: dict[str, Any] = {"sample": str(tmp_path / "sample.json"), "base_url": "https://x.example", "path": "/v1/x"}
     before = files_of(made)
     with pytest.raises(LocalError, match=message) as refusal:
-        new_source(name, Wishes(**plain | asked), ask=False, project=made)
+        new_source(name, Wishes(**plain | asked), ask=None, project=made)
     assert "\n" not in str(refusal.value)
     assert files_of(made) == before
 
@@ -676,7 +676,7 @@ def test_a_folder_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -
     before = files_of(project)
     wishes = Wishes(sample=str(tmp_path / "sample.json"), base_url="https://x.example", path="/v1/x")
     with pytest.raises(LocalError, match=r"nothing was written: .*graphs"):
-        new_source("fresh", wishes, ask=False, project=project)
+        new_source("fresh", wishes, ask=None, project=project)
     assert files_of(project) == before
 
 
@@ -684,5 +684,75 @@ def test_a_file_needs_the_address_of_its_api(tmp_path: Path) -> None:
     (tmp_path / "sample.json").write_bytes(as_json(ROWS))
     with pytest.raises(LocalError, match="--base-url and --path must be given where --sample is a file"):
         new_source(
-            "fresh", Wishes(sample=str(tmp_path / "sample.json")), ask=False, project=empty_project(tmp_path / "p")
+            "fresh", Wishes(sample=str(tmp_path / "sample.json")), ask=None, project=empty_project(tmp_path / "p")
         )
+
+
+# --- what is asked and fetched ----------------------------------------------------------------------------------------
+
+
+def test_on_a_terminal_what_is_not_given_is_asked_for_and_a_wrong_answer_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sample.json").write_bytes(as_json([{"id": 1, "mail_address": "a", "email": "b"}]))
+    answers = {
+        "A sample": [str(tmp_path / "sample.json")],
+        "Base URL": ["https://x.example"],
+        "Path of": ["/v1/letters"],
+        "Where the API wants": ["query:appid"],
+        "What the records are": [""],
+        "Paging": ["pages", "token:after:next"],
+        "Columns that tell": ["number", "id"],
+        "Schedule": ["@weekly"],
+        "What a landing covers": [""],
+        "Personal data": ["mail_address:address"],
+        "Who answers": ["post-office"],
+        "What it is": ["Letters, as they come."],
+        "Write it": [""],
+    }
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return next(given.pop(0) for begin, given in answers.items() if question.startswith(begin))
+
+    project = empty_project(tmp_path / "project")
+    new_source("post", Wishes(), ask=answer, project=project)
+    assert not any(answers.values()), "every question was asked"
+    assert any(question.startswith("What the records are [letters]") for question in asked)
+    told = capsys.readouterr().out
+    assert "--paging 'pages' is none of" in told
+    assert "--keys: there is no column 'number'" in told
+    source = load_source("post", project / "include" / "sources")
+    assert (source.schedule, source.owner) == ("@weekly", "post-office")
+    assert seen(source, "pii") == {"mail_address": "address"}
+    assert seen(source, "paging") == ("token", "after", "next")
+
+
+def test_who_does_not_want_it_written_has_nothing_written(tmp_path: Path) -> None:
+    (tmp_path / "sample.json").write_bytes(as_json(ROWS))
+    project = empty_project(tmp_path / "project")
+    before = files_of(project)
+    wishes = Wishes(sample=str(tmp_path / "sample.json"), base_url="https://x.example", path="/v1/x")
+    with pytest.raises(LocalError, match="nothing was written, as you wished"):
+        new_source("fresh", wishes, ask=lambda question: "no" if "Write it" in question else "", project=project)
+    assert files_of(project) == before
+
+
+def test_a_sample_may_be_asked_of_the_api_itself_with_its_key(
+    sandbox: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = empty_project(tmp_path / "project")
+    wishes = Wishes(sample=f"{sandbox}/offsets/v1/rows?limit=2&offset=2", key="header:authorization:Bearer ")
+    with pytest.raises(LocalError, match=r"--sample: .*401.*put the key into SLUICE_SAMPLE_KEY"):
+        new_source("asked", wishes, ask=None, project=project)
+    monkeypatch.setenv("SLUICE_SAMPLE_KEY", KEY)
+    new_source("asked", wishes, ask=None, project=project)
+    source = load_source("asked", project / "include" / "sources")
+    (entity,) = source.entities.values()
+    assert entity.request
+    assert entity.request.path == "/samples/offsets/v1/rows"
+    assert seen(source, "paging") == ("offset", "offset", "limit=2")
+    kept = (project / "include/sources/asked/samples/rows.json").read_text()
+    assert [one["id"] for one in json.loads(kept)["result"]["rows"]] == [3, 4]
+    assert KEY not in "".join(path.read_text() for path in project.rglob("*asked*/**/*") if path.is_file())
