@@ -245,7 +245,7 @@ def test_day_costs_the_same_whatever_the_history(project: Project, first_day: di
         return dict(
             project.rows(
                 "select relname, seq_tup_read from pg_stat_user_tables "
-                "where relname ~ '^(fact_nft|opensea__nfts)' and relname not like %s",
+                "where relname ~ '^(fact_nft_snapshot|opensea__nfts)' and relname not like %s",
                 f"%{new['nfts']}",
             )
         )
