@@ -120,7 +120,9 @@ class OffsetPaging(_Paging):
     parameter: str
     """query parameter of the number of records to pass over"""
     size_parameter: str
+    """query parameter that says how many records a page should have"""
     size: int = Field(ge=1)
+    """its value"""
 
     def first_step(self) -> Step:
         """No record passed over."""

@@ -63,13 +63,16 @@ class Timetable(Strict):
     """A schedule that cron cannot say: an Airflow timetable by its path."""
 
     timetable: str = Field(pattern=r"^\w+(\.\w+)+$")
+    """path of the class, such as airflow.sdk.DeltaTriggerTimetable"""
     arguments: dict[str, Any] = Field(default={})
+    """its keyword arguments"""
 
 
 class Assets(Strict):
     """The DAG runs when all of these have been updated; `analytics_<source>` is updated by that source's publish."""
 
     assets: tuple[str, ...] = Field(min_length=1)
+    """names of the assets, such as analytics_tlc"""
 
 
 def _schedule_kind(schedule: object) -> str | None:
@@ -93,7 +96,9 @@ class Auth(Strict):
     """Where the key (the connection's password) goes in a request."""
 
     place: Literal["query", "header"] = Field(alias="in")
+    """a query parameter or a header"""
     name: str
+    """its name"""
     prefix: str = ""
     """what stands before the key: "Bearer " """
 
@@ -102,21 +107,27 @@ class Partition(Strict):
     """What one landing covers, and how many of them a scheduled run stays behind its date."""
 
     grain: Grain
+    """what one landing covers; all for what has no date"""
     delay: int = Field(default=0, ge=0)
+    """how many partitions a scheduled run stays behind its date"""
 
 
 class Param(Strict):
     """A list that a run may override, in the DAG's form or with `--param`, and an Airflow Variable for all runs."""
 
     description: str
+    """for the form"""
     default: tuple[str, ...] = Field(min_length=1)
+    """the values where nobody says others"""
     choices: tuple[str, ...] | None = None
+    """the only values there are; any by default"""
 
 
 class Load(Strict):
     """How a landing's rows meet those already in raw."""
 
     mode: Literal["append", "replace", "upsert"]
+    """append keeps every landing, replace the newest of each partition, upsert the newest row of each key"""
     keys: tuple[KeyPath, ...] = ()
     """paths into the record (id, user.id), or columns of a file"""
     absent: Literal["keep", "mark", "delete"] = "keep"
@@ -135,7 +146,9 @@ class Column(Strict):
     """A declared column of a file, or top-level member of a JSON record."""
 
     type: FieldType
+    """type in raw"""
     description: str = ""
+    """for the docs"""
     optional: bool = False
     """the file or record may lack it; it is null then"""
     pii: str | None = None
@@ -146,8 +159,11 @@ class Csv(Strict):
     """How the CSV files differ from RFC 4180 in UTF-8."""
 
     encoding: str = "utf-8"
+    """of files without a byte order mark: utf-8, cp1252, latin-1, …"""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """between fields"""
     quote: str = Field(default='"', min_length=1, max_length=1)
+    """around fields"""
 
     @field_validator("encoding")
     @classmethod
@@ -163,23 +179,31 @@ class Freshness(Strict):
     """Since the newest load: when dbt warns, and when it fails."""
 
     warn_after_hours: int = Field(ge=1)
+    """dbt source freshness warns"""
     error_after_hours: int = Field(ge=1)
+    """dbt source freshness fails"""
 
 
 class Deadline(Strict):
     """Whom to tell when a run has not ended this long after it was queued."""
 
     minutes: int = Field(ge=1)
+    """from when the run was queued"""
     mail: tuple[Mail, ...] = ()
+    """addresses; those of SLUICE_ALERT_TO by default"""
 
 
 class Notify(Strict):
     """Whom to tell what by mail. Nobody named: the addresses in SLUICE_ALERT_TO hear of failures and deadlines."""
 
     failure: tuple[Mail, ...] = ()
+    """a task has failed for good"""
     retry: tuple[Mail, ...] = ()
+    """a task will be tried again"""
     success: tuple[Mail, ...] = ()
+    """a run has ended well"""
     deadline: Deadline | None = None
+    """a run is late"""
 
 
 class Dbt(Strict):
@@ -195,7 +219,9 @@ class Entity(Strict):
     """One kind of thing that a source serves: one request shape or drop of files, one raw table."""
 
     description: str
+    """one sentence, for Airflow and the docs"""
     request: Request | None = None
+    """how it is asked for"""
     files: str | None = Field(default=None, pattern=r"^[^/].*")
     """instead of a request: objects below s3://<bucket>/drop/<source>/ by glob, each loaded once"""
     extract: Callable_ | None = None
@@ -203,11 +229,15 @@ class Entity(Strict):
     transform: Callable_ | None = None
     """a function between landing and raw: of a record (dict) its records, of a file's rows (pandas) the rows"""
     format: Literal["json", "ndjson", "csv", "parquet", "xlsx"]
+    """of the answers or files"""
     csv: Csv = Csv()
+    """how its CSV files are written"""
     sheet: str | None = None
     """xlsx: the sheet's name; the first one by default"""
     load: Load
+    """how its rows meet those in raw"""
     cursor: Cursor | None = None
+    """only what is new is asked for"""
     partition: Partition | None = None
     """where it differs from the source's"""
     when: dict[str, str] = Field(default={})
@@ -221,7 +251,9 @@ class Entity(Strict):
     new_columns: Literal["evolve", "freeze", "discard"] = "evolve"
     """schema contract: members or columns that are not declared are kept, refused or dropped"""
     fields: dict[str, Column] = Field(default={})
+    """columns of a file (all of them), or members of a JSON record: a type, or a mapping"""
     freshness: Freshness | None = None
+    """for dbt source freshness and the daily report"""
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -303,13 +335,17 @@ class Source(Strict):
 
     name: Name
     description: str
+    """one sentence, for Airflow and the docs"""
     owner: str
+    """who is asked when it breaks"""
     tags: tuple[str, ...] = ()
+    """of the DAG, beside source, and of its tables in dbt"""
     schedule: Schedule | None
     """cron or preset (UTC), {timetable, arguments}, {assets}, or null: by hand alone"""
     catchup: bool = False
     """make up for the runs since start_date, one by one"""
     start_date: date | None = None
+    """where catchup begins"""
     connection: str
     """id of the Airflow connection of the API"""
     check: str | None = Field(default=None, pattern="^/")
@@ -317,6 +353,7 @@ class Source(Strict):
     check_timeout_seconds: int = Field(default=600, ge=1)
     """how long a run waits for the API to come up"""
     auth: Auth | None = None
+    """where the key goes; without it none is sent"""
     allowed_hosts: tuple[str, ...] = ()
     """where links and redirects may lead besides the connection's own host: host or host:port"""
     calls_per_minute: int | None = Field(default=None, ge=1)
@@ -332,15 +369,21 @@ class Source(Strict):
     retries: int = Field(default=2, ge=2)
     """how often a failed task is run again"""
     retry_delay_seconds: int = Field(default=60, ge=0)
+    """before a failed task is run again"""
     retry_exponentially: bool = False
     """each retry waits twice as long as the one before, at most an hour"""
     task_timeout_minutes: int | None = Field(default=None, ge=1)
     """a task that runs longer is stopped, and retried"""
     partition: Partition
+    """what one landing covers"""
     params: dict[Name, Param] = Field(default={})
+    """lists that runs may override"""
     entities: dict[Name, Entity] = Field(min_length=1)
+    """what the source serves, by name; one raw table each"""
     dbt: Dbt = Dbt()
+    """which models the DAG builds"""
     notify: Notify = Notify()
+    """whom to tell what by mail"""
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Source:

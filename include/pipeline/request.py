@@ -25,15 +25,20 @@ class FromEntity(Strict):
     """Values for a request out of the records of another entity, which is fetched before."""
 
     entity: Name
+    """the other entity"""
     field: KeyPath
+    """path of the value in its records"""
 
 
 class Request(Strict):
     """A GET; `{variable}` is filled from `for_each`, `{partition:%Y-%m}` from the run's partition."""
 
     path: str = Field(pattern="^/")
+    """below the connection's address"""
     query: dict[str, str] = Field(default={})
+    """query parameters, without the key"""
     headers: dict[str, str] = Field(default={})
+    """request headers, without the key"""
     for_each: dict[
         str,
         Annotated[
@@ -45,6 +50,7 @@ class Request(Strict):
     at_once: int = Field(default=1, ge=1, le=32)
     """requests that may be under way at the same time"""
     paging: Paging | None = None
+    """how the pages of an answer follow one another; without it there is one"""
     records: KeyPath | None = None
     """path of the records in an answer: an array, or one object; without it the answer is the record or an array"""
 
@@ -63,6 +69,7 @@ class LookBack(Strict):
     """How far before the cursor a run asks again, for records that are late or change."""
 
     days: int = Field(ge=1)
+    """before the day of the run"""
     by: KeyPath
     """path of a record's time (ISO 8601)"""
 
@@ -77,3 +84,4 @@ class Cursor(Strict):
     parameter: str
     """query parameter that takes the value; it is left out while there is none"""
     look_back: LookBack | None = None
+    """what is asked for again although it lies before the cursor"""

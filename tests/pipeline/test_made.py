@@ -1,6 +1,7 @@
 """What is made from `source.yml` and its model is as it would be made now."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,22 @@ def test_the_columns_of_files_carry_their_words_and_their_personal_data() -> Non
     assert "config" not in table
 
 
-def test_the_schema_for_editors_has_not_drifted_from_the_model() -> None:
-    assert schema.PATH.read_text(encoding="utf-8") == schema.source_schema(), "run python -m include.pipeline.schema"
+@pytest.mark.parametrize(
+    ("path", "made"), [(schema.SCHEMA, schema.source_schema), (schema.REFERENCE, schema.reference)]
+)
+def test_what_editors_and_readers_are_told_has_not_drifted_from_the_model(path: Path, made: Callable[[], str]) -> None:
+    assert path.read_text(encoding="utf-8") == made(), "run python -m include.pipeline.schema"
+
+
+def test_every_key_is_described() -> None:
+    told = json.loads(schema.source_schema())
+    bare = [
+        f"{name}.{key}"
+        for name, node in {"Source": told, **told["$defs"]}.items()
+        for key, value in node["properties"].items()
+        if not value.get("description") and "const" not in value
+    ]
+    assert bare == []
 
 
 @pytest.mark.parametrize("name", source_names())
