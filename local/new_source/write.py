@@ -153,9 +153,9 @@ def _known(plan: Plan, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     else:
         raw_filled = ["payload", *(["_key"] if is_upsert else []), "_landing_id", "_row"]
         raw_unique = ["_key"] if is_upsert else []
-    thing = f"{plan.entity.replace('_', ' ')} record"
+    thing = singular(plan.entity).replace("_", " ")
     keyed = " and ".join(f"`{name}`" for name in plan.key_names)
-    grain = f"{singular(plan.entity).replace('_', ' ')} ({keyed})" if is_upsert else "record of a landing"
+    grain = f"{thing} ({keyed})" if is_upsert else "record of a landing"
     csv_options = {
         name: value
         for name, value, usual in (("encoding", sample.csv.encoding, "utf-8"), ("delimiter", sample.csv.delimiter, ","))
@@ -167,7 +167,7 @@ def _known(plan: Plan, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "table": table,
         "path": plan.path if "{partition" in plan.path else plan.path.replace("{", "{{").replace("}", "}}"),
         "check": re.split(r"\{", plan.path)[0],
-        "about": f"{'A file of' if sample.is_file else 'One'} {thing}{'s' if sample.is_file else ''}, as it came.",
+        "about": f"One {thing}, as it came.",
         "csv": csv_options,
         "load": {"mode": plan.mode, **({"keys": originals} if is_upsert else {})},
         "fields": [column for column in columns if sample.is_file or not _JINJA.search(column.original)],

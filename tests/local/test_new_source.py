@@ -29,12 +29,14 @@ from include.landing import LandingStore
 from include.pipeline import steps
 from include.pipeline.model import Source, load_source
 from include.pipeline.partition import partition_of_run
+from local import s3 as seaweed
 from local.home import PROJECT, LocalError
 from local.new_source import Wishes, new_source
 from local.sandbox import samples
 from local.sandbox.settings import Settings
 from local.stack import Store
 from tests.conftest import Warehouse
+from tests.sources.way import gate_landing
 
 KEY = "made-up-key"
 BIG = 2**256 - 1
@@ -521,9 +523,7 @@ def client_of(source: Source, sandbox: str) -> ApiClient:
 
 @pytest.fixture(scope="module")
 def landed(made: Path, sandbox: str, warehouse: Warehouse, s3_server: Store, stack_directory: Path) -> dict[str, int]:
-    """Each source fetched from the sandbox and loaded into raw: name -> landing."""
-    from local import s3 as seaweed
-
+    """Each source fetched from the sandbox, through the landing's gate, into raw: name -> landing."""
     client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
     store = LandingStore(client, s3_server.bucket)
     found = {}
@@ -540,6 +540,7 @@ def landed(made: Path, sandbox: str, warehouse: Warehouse, s3_server: Store, sta
         dsn = warehouse.dsn("sluice_loader")
         with client_of(source, sandbox) as api:
             one = steps.fetch(source, entity, partition, {}, client=api, store=store, dsn=dsn, run_id="test")
+        gate_landing(source, load_gates(made / "include" / "sources" / name / "gates.yml"), store, one)
         steps.load(source, entity, [one], store=store, dsn=dsn)
         found[name] = one["landing_id"]
     return found

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from include.landing import LandingStore
-from tests.conftest import S3, Warehouse
+from local import s3 as seaweed
+from local.stack import Store
+from tests.conftest import Warehouse
 from tests.dbt.project import Project
 from tests.local.sandbox.conftest import NOW, running
 from tests.sources.way import Way
@@ -18,9 +20,9 @@ def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield sandbox.url
 
 
-@pytest.fixture
-def way(sandbox_url: str, s3: S3, warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Way:
+@pytest.fixture(scope="module")
+def way(sandbox_url: str, s3_server: Store, warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Way:
     """Everything that a source's run needs."""
-    return Way(
-        sandbox_url, LandingStore(s3.client, s3.bucket), warehouse, Project(warehouse, tmp_path_factory.mktemp("dbt"))
-    )
+    client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    project = Project(warehouse, tmp_path_factory.mktemp("dbt"))
+    return Way(sandbox_url, LandingStore(client, s3_server.bucket), warehouse, project)

@@ -8,13 +8,12 @@ from typing import Any
 import psycopg2
 
 from include.extract import Api, ApiClient
-from include.gates import check_frame, check_tables, load_gates
+from include.gates import Gates, check_frame, check_tables, load_gates
 from include.gates.rules import LayerName
-from include.gates.verdict import Verdict
 from include.landing import LandingStore
 from include.landing.profile import profile
 from include.pipeline import steps
-from include.pipeline.model import SOURCES, load_source
+from include.pipeline.model import SOURCES, Source, load_source
 from include.pipeline.partition import partition_of_run
 from include.warehouse.publish import marts, publish
 from tests.conftest import Warehouse
@@ -82,15 +81,7 @@ class Way:
         if not landed:
             return {}
         for landing in landed:
-            fields = source.entities[landing["entity"]].fields
-            frame = profile(
-                self.store,
-                self.store.read(landing["uri"]),
-                required=[field for field, column in fields.items() if not column.optional],
-                optional=[field for field, column in fields.items() if column.optional],
-                records=source.entities[landing["entity"]].records,
-            )
-            self._conclude(check_frame(gates.layer("landing"), frame, name=landing["entity"]), name, "landing")
+            gate_landing(source, gates, self.store, landing)
 
         def gate(layer: LayerName) -> None:
             verdict = check_tables(
@@ -100,7 +91,7 @@ class Way:
                 landing_ids=ids,
                 entities=[landing["entity"] for landing in landed],
             )
-            self._conclude(verdict, name, layer)
+            verdict.raise_if_failed(name, layer)
 
         for entity in source.entities:
             steps.load(source, entity, landed, store=self.store, dsn=loader)
@@ -131,5 +122,22 @@ class Way:
             cursor.execute(query)
             return cursor.fetchall()
 
-    def _conclude(self, verdict: Verdict, name: str, layer: LayerName) -> None:
-        verdict.raise_if_failed(name, layer)
+
+def gate_landing(source: Source, gates: Gates, store: LandingStore, landing: steps.Landing) -> None:
+    """Judge a landing as its DAG does.
+
+    Raises:
+        GateFailed: It does not pass.
+    """
+    entity = source.entities[landing["entity"]]
+    frame = profile(
+        store,
+        store.read(landing["uri"]),
+        required=[name for name, column in entity.fields.items() if not column.optional],
+        optional=[name for name, column in entity.fields.items() if column.optional],
+        records=entity.records,
+        csv_options=steps.csv_options(entity),
+        sheet=entity.sheet,
+        pii=entity.pii,
+    )
+    check_frame(gates.layer("landing"), frame, name=landing["entity"]).raise_if_failed(source.name, "landing")
