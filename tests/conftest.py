@@ -1,6 +1,7 @@
 """What tests share: a real PostgreSQL and a real S3 server, one of each per session (per worker of pytest-xdist)."""
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -110,3 +111,12 @@ def s3(s3_server: stack.Store) -> Iterator[S3]:
             for entry in page.get("Contents", []):
                 client.delete_object(Bucket=bucket, Key=entry["Key"])
         client.delete_bucket(Bucket=bucket)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real payloads, which is not part of the repository; without it the test is skipped."""
+    folder = Path(os.environ.get("SLUICE_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real payloads at {folder}: set SLUICE_TEST_DATA to the folder that holds them")
+    return folder

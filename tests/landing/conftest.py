@@ -1,6 +1,5 @@
 """A landing store on a bucket of its own, and payloads to land in it."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -40,15 +39,6 @@ def land(store: LandingStore) -> Land:
             return writer.commit({"method": "GET"})
 
     return land
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real payloads, which is not part of the repository."""
-    folder = Path(os.environ.get("SLUICE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real payloads at {folder}: set SLUICE_TEST_DATA to the folder that holds them")
-    return folder
 
 
 def pieces(path: Path) -> Iterator[bytes]:
