@@ -20,6 +20,10 @@ MODES = ("append", "upsert")
 LONGEST = 50
 """characters of source and entity together: stg_<source>__<entity> has to fit into the 63 bytes of a name"""
 
+_SECRET = re.compile(
+    r"(?i)(api|app|access|auth|client|secret)?[_-]?(key|id_?token|token|secret|password|appid|signature)"
+)
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -216,6 +220,11 @@ def plan(name: str, wishes: Wishes, sample: Sample) -> Plan:
     auth = auth_of(wishes.key)
     if auth and auth.place == "query":
         query.pop(auth.name, None)
+    if secret := next(filter(_SECRET.fullmatch, query), None):
+        raise LocalError(
+            f"the path's parameter {secret!r} looks like a key, and would be written into files: say --key query:{secret},"
+            " which leaves it out; the key itself goes into the Airflow connection"
+        )
     entity = _entity(name, wishes, split.path)
     paging = None
     if sample.format == "json":
