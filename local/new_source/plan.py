@@ -222,7 +222,7 @@ def plan(name: str, wishes: Wishes, sample: Sample) -> Plan:
         query.pop(auth.name, None)
     if secret := next(filter(_SECRET.fullmatch, query), None):
         raise LocalError(
-            f"the path's parameter {secret!r} looks like a key, and would be written into files: say --key query:{secret},"
+            f"the path's parameter {secret!r} looks like a key, which no file should hold: say --key query:{secret},"
             " which leaves it out; the key itself goes into the Airflow connection"
         )
     entity = _entity(name, wishes, split.path)
