@@ -9,9 +9,13 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psycopg2
 import pytest
 
@@ -75,6 +79,22 @@ class Stack:
     def mend_api(self) -> None:
         """Have it behave again."""
         self._control("DELETE", None)
+
+    def drop(self, key: str, content: bytes) -> None:
+        """Put a file into the drop zone."""
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.port('s3')}",
+            aws_access_key_id=self.secret("s3_access_key"),
+            aws_secret_access_key=self.secret("s3_secret_key"),
+            region_name="us-east-1",
+        )
+        client.put_object(Bucket="sluice-lake", Key=f"drop/{key}", Body=content)
+
+    def mails(self) -> list[EmailMessage]:
+        """What lies in the mail sink, oldest first."""
+        parser = BytesParser(policy=policy.default)
+        return [parser.parsebytes(path.read_bytes()) for path in sorted((self.home / "mail").glob("*.eml"))]
 
     def _control(self, method: str, body: bytes | None) -> None:
         _ask(f"http://127.0.0.1:{self.port('sandbox')}/_sandbox/faults", method, body)
@@ -143,6 +163,6 @@ def stack(real_data: Path | None) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def first_up(stack: Stack, real_data: Path | None) -> subprocess.CompletedProcess[str]:
     """What `./sluice up` printed when it ran every source for the first time."""
-    up = stack.sluice("up", *(("--data", str(real_data)) if real_data else ()))
+    up = stack.sluice("up", *(("--data", str(real_data)) if real_data else ()), seconds=1800)
     assert up.returncode == 0, up.stdout + up.stderr
     return up

@@ -15,6 +15,13 @@ from tests.e2e.conftest import REAL_DATA, Stack, analytics
 
 pytestmark = pytest.mark.e2e
 
+FIVE = {
+    "driven": "fact_network_usage",
+    "opensea": "fact_nft_snapshot",
+    "openweather": "fact_weather_observation",
+    "tlc": "fact_taxi_trip",
+    "x": "fact_post",
+}
 GREEN_ROWS, GREEN_TOTAL = 56_551, "1266922.59"
 
 
@@ -34,7 +41,7 @@ def needs(real_data: Path | None) -> Path:
 def test_up_publishes_every_source_and_its_table_is_true(
     stack: Stack, first_up: subprocess.CompletedProcess[str]
 ) -> None:
-    for source in ("openweather", "tlc"):
+    for source in FIVE:
         found = re.search(rf"^\W*{source}\W+(\d[\d,]*)\W+(\d[\d,]*)\W", first_up.stdout, re.MULTILINE)
         assert found, first_up.stdout
         told = tuple(int(number.replace(",", "")) for number in found.groups())
@@ -42,9 +49,60 @@ def test_up_publishes_every_source_and_its_table_is_true(
         # other tests may have run it since; the launcher's run ids are in the order of time
         booked = f"{of_source} and published_at is not null and dag_run_id = (select min(dag_run_id) {of_source})"
         assert [told] == stack.rows(f"select sum(records), sum(loaded_rows) {booked}")
-    for table in ("fact_taxi_trip", "fact_weather_observation"):
+    for table in FIVE.values():
         asked = stack.sluice("psql", "--", "-At", "-c", f"select count(*) > 0 from analytics.{table}")
         assert asked.stdout.strip() == "t", asked.stdout + asked.stderr
+
+
+def test_up_ends_with_the_report_of_the_day(stack: Stack, first_up: subprocess.CompletedProcess[str]) -> None:
+    (report,) = [mail for mail in stack.mails() if "report" in mail["Subject"].lower()][:1]
+    text = report.get_body(("plain",))
+    assert text is not None
+    for source in FIVE:
+        assert source in text.get_content()
+    pictures = [part for part in report.walk() if part.get_content_type() == "image/png"]
+    assert len(pictures) >= len(FIVE)
+    assert "/reports/" in first_up.stdout
+
+
+def test_personal_data_is_not_for_analysts(stack: Stack, first_up: object) -> None:
+    for role, code in (("analyst", 1), ("operator", 1), ("pii_reader", 0)):
+        asked = stack.sluice("psql", "--role", role, "--", "-c", "select iban from analytics.payment_data limit 1")
+        assert asked.returncode == code, asked.stdout + asked.stderr
+    masked = stack.rows("select distinct person_name from analytics.non_pii_data", "analyst")
+    assert masked == [("*****",)]
+
+
+def test_unchanged_content_is_skipped_and_said(stack: Stack, first_up: object) -> None:
+    before = analytics(stack)
+    run = stack.sluice("run", "opensea")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"opensea: skipped: nfts \S+: unchanged since landing \d+, published", run.stdout), run.stdout
+    assert "opensea: already published, nothing has changed since" in run.stdout
+    assert analytics(stack) == before
+
+
+def test_dropped_files_are_published_once(stack: Stack, first_up: object) -> None:
+    header = (
+        "person_name,user_name,email,personal_number,birth_date,address,phone,mac_address,ip_address,iban,accessed_at,"
+        "session_duration,download_speed,upload_speed,consumed_traffic,unique_id"
+    )
+    row = (
+        'Ana Pop,anapop,ana@example.ro,2800101123456,1980-01-01,"Strada Mare Nr. 1, Iași, 700001",0722 000 000,'
+        "aa:bb:cc:dd:ee:ff,10.0.0.1,RO49AAAA1B31007593840000,2026-11-01 10:00:00,600,100,50,1000,"
+    )
+    keys = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
+    stack.drop("driven/sessions/a.csv", "\r\n".join([header, *(row + key for key in keys)]).encode())
+    for _ in range(2):
+        run = stack.sluice("run", "driven")
+        assert run.returncode == 0, run.stdout + run.stderr
+        found = stack.rows(
+            "select count(*), sum(payment_amount)::text from analytics.payment_data "
+            "where unique_id::text like '00000000-%'"
+        )
+        # ((100 + 50 + 1) / 2) + (1000 / (600 + 1)), three times
+        assert found[0][0] == 3
+        assert found[0][1].startswith("231.49")
 
 
 def test_a_real_month_arrives_whole(stack: Stack, real_data: Path | None) -> None:
@@ -168,6 +226,13 @@ def test_a_failed_gate_leaves_what_readers_see(stack: Stack) -> None:
     assert analytics(stack) == before
     failed = "from ops.gate_result where not success and on_failure = 'fail' and source = 'openweather'"
     assert stack.rows(f"select count(*) > 0 {failed}") == [(True,)]
+    told = stack.mails()[-1]
+    text = told.get_body(("plain",))
+    assert text is not None
+    assert "openweather" in told["Subject"]
+    assert re.search(r"gate_(raw|staging|marts)", text.get_content())
+    assert "expect_" in text.get_content()
+    assert f"http://127.0.0.1:{stack.port('airflow')}/dags/openweather/runs/" in text.get_content()
 
 
 def test_a_broken_source_is_an_import_error_and_takes_no_other_with_it(stack: Stack) -> None:
@@ -178,7 +243,7 @@ def test_a_broken_source_is_an_import_error_and_takes_no_other_with_it(stack: St
         said = await_import_error(stack, "broken")
         assert "include/sources/broken/source.yml: shedule: no such key; allowed here are" in said
         dags = stack.airflow("dags?tags=source&exclude_stale=true")["dags"]
-        assert {dag["dag_id"] for dag in dags} == {"openweather", "tlc"}
+        assert {dag["dag_id"] for dag in dags} >= set(FIVE)
         run = stack.sluice("run", "openweather", "--param", 'cities=["Paris"]')
         assert run.returncode == 0, run.stdout + run.stderr
     finally:
