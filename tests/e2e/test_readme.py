@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 # What a command prints, so that its exit code is not taken on trust.
 SHOWN = {
-    "run": r"^source +landed .*\n.*\n(openweather|tlc) ",
+    "run": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
     "status": r"^analytics +fact_taxi_trip +[1-9]",
     "psql": r"^ *green +\| +[1-9]\d*\n *yellow +\| +[1-9]|^ *yellow +\| +[1-9]\d*\n *green +\| +[1-9]",
 }
