@@ -122,10 +122,11 @@ def psql(home: Home, role: str, arguments: Sequence[str]) -> NoReturn:
 
 
 def test(arguments: Sequence[str]) -> NoReturn:
-    """Become pytest, in the project. Does not return."""
+    """Become pytest, in the project: all of the tests on two workers, or what the arguments say. Does not return."""
     os.chdir(PROJECT)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])  # noqa: S606 - the same
+    given = list(arguments) or ["--numprocesses", "2", "--dist", "loadgroup"]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *given])  # noqa: S606 - the same
 
 
 def down(home: Home, *, purge: bool) -> int:

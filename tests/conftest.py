@@ -24,6 +24,13 @@ _OWNER = "sluice_owner"
 _numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist a file's tests stay on one worker, with their fixtures, and so do all that share the stack."""
+    for item in items:
+        is_e2e = item.get_closest_marker("e2e") is not None
+        item.add_marker(pytest.mark.xdist_group("e2e" if is_e2e else str(item.path)))
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """An empty, bootstrapped warehouse database of its own."""

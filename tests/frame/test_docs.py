@@ -16,7 +16,9 @@ PAGES = sorted(
 # Where a page's paths may begin, besides at the page.
 ROOTS = [PROJECT, PROJECT / "dbt_project"]
 # In S3, in the folder for --data, on a web server, or made when it runs: nothing that a checkout holds.
-ELSEWHERE = re.compile(r"landing/|drop/|DIR/|/|s3:|https?:|\.sluice|\.venv/|\.\./shared|logs/|\.env$|airflow_settings\.yaml$")
+ELSEWHERE = re.compile(
+    r"landing/|drop/|DIR/|/|s3:|https?:|\.sluice|\.venv/|\.\./shared|logs/|\.env$|airflow_settings\.yaml$"
+)
 
 
 def named(page: Path) -> list[str]:
