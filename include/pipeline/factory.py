@@ -5,6 +5,7 @@ The tasks here say which connection and which rows; what is done is in `steps` a
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -142,7 +143,7 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
     from include.pipeline import connections, steps
 
     source, context = load_source(source_name), get_current_context()
-    params = _run_params(source, context)
+    params = run_params(source, context)
     partition = _partition(source, entity, context)
     store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
     try:
@@ -351,21 +352,25 @@ def _trigger_rule(entity: Entity) -> str:
     return "none_failed" if entity.parents else "all_success"
 
 
-def _run_params(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
+def run_params(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:
     """The run's parameters: what it was asked with, else the Variable `<source>__<parameter>`, else the default."""
     asked = context["dag_run"].conf or {}
     params = dict(context["params"])
     for name, param in source.params.items():
         if name not in asked:
-            values = Variable.get(f"{source.name}__{name}", default=None, deserialize_json=True)
+            values = Variable.get(f"{source.name}__{name}", default=None)
             if values is not None:
                 params[name] = _checked(source, name, param, values)
     return params
 
 
-def _checked(source: Source, name: str, param: ParamOf, values: object) -> list[str]:
+def _checked(source: Source, name: str, param: ParamOf, text: str) -> list[str]:
     """A Variable's value, if it is what the DAG's form would have taken."""
     variable = f"Variable {source.name}__{name}"
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
     if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
         raise AirflowFailException(f'{variable} is not a JSON list of texts such as ["{param.default[0]}"]; correct it')
     if wrong := [value for value in values if param.choices and value not in param.choices]:

@@ -134,6 +134,72 @@ def test_broken_folders_are_an_import_error_and_take_no_dag_with_them(
         assert said in error
 
 
+SAY = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+
+bag = DagBag()
+assert not bag.import_errors, bag.import_errors
+told = {}
+for dag_id, dag in bag.dags.items():
+    again = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    fetch = dag.get_task("landing.fetch_observations") if dag.has_task("landing.fetch_observations") else None
+    told[dag_id] = {
+        "timetable": type(again.timetable).__name__,
+        "summary": again.timetable.summary,
+        "deadline": bool(again.deadline),
+        "first": sorted(task.task_id for task in dag.tasks if not task.upstream_task_ids),
+        "fetch": fetch and {
+            "exponential": fetch.retry_exponential_backoff,
+            "timeout": fetch.execution_timeout and fetch.execution_timeout.total_seconds(),
+            "on_retry": bool(fetch.on_retry_callback),
+            "on_failure": bool(fetch.on_failure_callback),
+        },
+    }
+json.dump(told, open(sys.argv[1], "w"))
+"""
+
+
+def test_what_source_yml_can_say_reaches_airflow(airflow_env: dict[str, str], tmp_path: Path) -> None:
+    """Schedules of every kind, retries, time-outs and notices, as the scheduler will read them."""
+    for name in ("dags", "include"):
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    sources = tmp_path / "include" / "sources"
+    hourly = 'schedule: "5 * * * *"'
+    variants = {
+        "by_timetable": "schedule: {timetable: airflow.sdk.CronDataIntervalTimetable, "
+        "arguments: {expression: '5 4 * * *', timezone: UTC}}",
+        "by_assets": "schedule: {assets: [analytics_tlc, analytics_x]}",
+        "by_hand": "schedule: null",
+        "with_all": "schedule: '@daily'\nretry_exponentially: true\ntask_timeout_minutes: 30\n"
+        "notify: {failure: [a@example.com], retry: [b@example.com], deadline: {minutes: 45}}",
+    }
+    for name, schedule in variants.items():
+        shutil.copytree(sources / "openweather", sources / name)
+        text = (sources / name / "source.yml").read_text()
+        assert hourly in text
+        (sources / name / "source.yml").write_text(text.replace(hourly, schedule))
+    env = airflow_env | {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+        "PYTHONPATH": str(tmp_path),
+        "SLUICE_DBT_PROJECT_DIR": str(PROJECT / "dbt_project"),
+    }
+    done = call(["python", "-c", SAY, tmp_path / "dags.json"], cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stdout
+    told = json.loads((tmp_path / "dags.json").read_text())
+    assert told["by_hand"]["timetable"] == "NullTimetable"
+    assert told["by_assets"]["timetable"] == "AssetTriggeredTimetable"
+    assert told["by_timetable"]["timetable"] == "CronDataIntervalTimetable"
+    assert told["openweather"]["summary"] == "5 * * * *"
+    plain = {"exponential": False, "timeout": None, "on_retry": False, "on_failure": True}
+    assert told["openweather"]["fetch"] == plain
+    assert told["with_all"]["fetch"] == {"exponential": True, "timeout": 1800, "on_retry": True, "on_failure": True}
+    assert (told["with_all"]["deadline"], told["openweather"]["deadline"]) == (True, False)
+    # files need no API
+    assert told["driven"]["first"] == ["check_api", "landing.fetch_session_files"]
+
+
 def test_every_dag_has_tags_an_owner_a_description_and_documentation(parsed: dict[str, Any]) -> None:
     """Whoever is paged at night starts from these."""
     for name, dag in parsed["dags"].items():
