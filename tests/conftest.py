@@ -24,6 +24,7 @@ _OWNER = "sluice_owner"
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under pytest-xdist a file's tests stay on one worker, with their fixtures, and so do all that share the stack."""
     for item in items:

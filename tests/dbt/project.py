@@ -15,6 +15,7 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from include.pipeline.model import load_source, source_names
 from include.pipeline.steps import raw_table
@@ -25,6 +26,7 @@ from tests.conftest import Warehouse
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
 _SOURCES = {name: load_source(name) for name in source_names()}
+_manifests: dict[str, Manifest] = {}
 _landing_ids = itertools.count(1_700_000_000_000_000)
 
 
@@ -115,12 +117,7 @@ class Project:
         """
         selected = ["--vars", json.dumps({"landing_ids": ",".join(map(str, landing_ids))})] if landing_ids else []
         with _environment(self._connection()):
-            result = dbtRunner().invoke(
-                [
-                    *arguments, *selected, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
-                    "--target-path", str(self.target), "--log-path", str(self.target), "--quiet", "--no-use-colors",
-                ]
-            )  # fmt: skip
+            result = dbtRunner(manifest=self._manifest()).invoke([*arguments, *selected, *self._places()])
         found = getattr(result.result, "results", None) or []
         nodes = {
             one.node.name: Node(one.node.name, str(one.status), one.message or "", one.execution_time) for one in found
@@ -129,6 +126,24 @@ class Project:
         if not result.success:
             raise DbtError(f"dbt {arguments[0]}: {result.exception or faults}", nodes)
         return nodes
+
+    def _manifest(self) -> Manifest:
+        """The project parsed, once a database, as a warm worker holds it: with other vars dbt would parse it anew."""
+        name = self.warehouse.dbname
+        if name not in _manifests:
+            parsed = dbtRunner().invoke(["parse", *self._places()])
+            if not parsed.success:
+                raise DbtError(f"dbt parse: {parsed.exception}", {})
+            assert isinstance(parsed.result, Manifest)
+            _manifests[name] = parsed.result
+        copy: Manifest = _manifests[name].deepcopy()  # type: ignore[no-untyped-call]
+        return copy
+
+    def _places(self) -> list[str]:
+        return [
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(self.target)),
+            *("--log-path", str(self.target), "--quiet", "--no-use-colors"),
+        ]
 
     def build(self, landing_ids: Sequence[int] = (), select: Sequence[str] = (), *, unit_tests: bool = False) -> None:
         """Build models with their tests, everything or what is selected."""
