@@ -125,7 +125,7 @@ def test(arguments: Sequence[str]) -> NoReturn:
     """Become pytest, in the project: all of the tests on two workers, or what the arguments say. Does not return."""
     os.chdir(PROJECT)
     sys.stdout.flush()
-    given = list(arguments) or ["--numprocesses", "2", "--dist", "loadgroup"]
+    given = list(arguments) or ["--numprocesses", "2", "--no-loadscope-reorder"]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *given])  # noqa: S606 - the same
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from include.warehouse.bootstrap import ROLES, bootstrap
 from local import postgres as postgresql
@@ -24,12 +25,17 @@ _OWNER = "sluice_owner"
 _numbers = itertools.count(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under pytest-xdist a file's tests stay on one worker, with their fixtures, and so do all that share the stack."""
-    for item in items:
-        is_e2e = item.get_closest_marker("e2e") is not None
-        item.add_marker(pytest.mark.xdist_group("e2e" if is_e2e else str(item.path)))
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # which pytest-xdist has no types for
+    """A file's tests stay on one worker, with their fixtures, and so do all that share the stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """How tests are dealt out to the workers of pytest-xdist."""
+    return _ByFile(config, log)
 
 
 @dataclass(frozen=True)
