@@ -199,8 +199,8 @@ DOCUMENTS = [b'{"a": "\xc3\xbc"}', b'{"a": "\\n"}', b'{"a": 3}']
     [
         LINES,
         b"\xef\xbb\xbf" + LINES + b"\n",
-        gzip.compress(LINES),
-        gzip.compress(LINES[:20]) + gzip.compress(LINES[20:]) + bytes(512),
+        gzip.compress(LINES, mtime=0),
+        gzip.compress(LINES[:20], mtime=0) + gzip.compress(LINES[20:], mtime=0) + bytes(512),
     ],
     ids=["plain", "mark", "gzip", "members"],
 )
@@ -223,8 +223,8 @@ def test_a_faulty_line_of_an_ndjson_file_is_named_by_its_number_in_the_file(stor
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (gzip.compress(LINES * 50)[:-12], "truncated gzip file"),
-        (gzip.compress(LINES)[:-6] + b"123456", "damaged gzip file"),
+        (gzip.compress(LINES * 50, mtime=0)[:-12], "truncated gzip file"),
+        (gzip.compress(LINES, mtime=0)[:-6] + b"123456", "damaged gzip file"),
         (b"[1,\n2]", "line 1 is not JSON"),
     ],
 )
@@ -234,7 +234,7 @@ def test_a_damaged_ndjson_file_is_a_fault(store: LandingStore, body: bytes, faul
 
 def test_a_document_that_never_ends_is_refused(store: LandingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "_LINE_BYTES", 2_000_000)
-    manifest = ndjson(store, gzip.compress(b" " * 5_000_000))
+    manifest = ndjson(store, gzip.compress(b" " * 5_000_000, mtime=0))
     assert "a document longer than 2000000 bytes" in str(profile(store, manifest)["fault"][0])
 
 

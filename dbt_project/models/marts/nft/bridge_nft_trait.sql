@@ -1,9 +1,10 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='delete+insert',
-        unique_key='collection_id',
+        incremental_strategy='merge',
+        unique_key=['nft_key', 'trait_number'],
         on_schema_change='append_new_columns',
+        post_hook="{{ delete_outdated_traits() }}",
         indexes=[{'columns': ['_landing_id']}, {'columns': ['collection_id']}],
     )
 }}
@@ -94,7 +95,8 @@ replaced as (
 
 ),
 
--- so what the run has not seen of it goes along
+-- So what the run has not seen of it goes along, with the same landing: what keeps an older one is there no more,
+-- and is deleted behind this (delete_outdated_traits).
 kept as (
 
     select
@@ -119,10 +121,21 @@ kept as (
 {% endif -%}
 final as (
 
-    select * from traits
-    {%- if is_incremental() %}
+    {% if is_incremental() -%}
+    select
+        traits.nft_key,
+        traits.trait_number,
+        traits.collection_id,
+        traits.trait_type,
+        traits.trait_value,
+        traits.display_type,
+        replaced._landing_id
+    from traits
+    inner join replaced on traits.collection_id = replaced.collection_id
     union all
     select * from kept
+    {%- else -%}
+    select * from traits
     {%- endif %}
 
 )
