@@ -179,6 +179,11 @@ def test_nft_that_moves_to_another_collection_takes_its_traits_along(
     assert members(project, "open-rivers") == [("2", False, None)]
     assert traits(project, "open-rivers") == [("2", 1, "hair", "blue")]
     assert ("2", 1, "hair", "blue") not in traits(project)
+    build(project, land(project, "2026-11-23", [nft(1), nft(2), nft(GREATEST)]))  # back, and nothing is left behind
+    assert traits(project, "open-rivers") == []
+    assert ("2", 1, "hair", "blue") in traits(project)
+    build(project, land(project, "2026-11-23", [nft(1), nft(2, "open-rivers"), nft(GREATEST)]))
+    assert traits(project, "open-rivers") == [("2", 1, "hair", "blue")]
 
 
 def test_an_nft_lost_on_the_way_to_the_fact_fails_its_test(project: Project, first_day: dict[str, int]) -> None:
