@@ -5,7 +5,8 @@ from collections.abc import Callable
 _SQL = {
     "json_text": "{0} #>> '{{path}}'",
     "json_value": "{0} #> '{{path}}'",
-    "json_unnest": "select {0}.*, elements.{3} from {0} cross join lateral jsonb_array_elements({0}.{2}) as elements ({3})",
+    "json_unnest": "select {0}.*, elements.{3} from {0} "
+    "cross join lateral jsonb_array_elements({0}.{2}) as elements ({3})",
     "epoch_to_timestamp": "to_timestamp({0})",
     "seconds_between": "cast(extract(epoch from ({1} - {0})) as bigint)",
     "read_again": "not materialized",
