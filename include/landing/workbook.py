@@ -31,7 +31,7 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _FAULTS = (
     zipfile.BadZipFile, zlib.error, SyntaxError, InvalidFileException, EOFError, LookupError, TypeError,
-    AttributeError, NotImplementedError, RuntimeError, OverflowError,
+    AttributeError, RuntimeError, OverflowError,
 )  # fmt: skip
 
 

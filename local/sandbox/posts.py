@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 GROWS_HOURS = 48
 SHORT, LONGEST = 280, 25_000
@@ -140,14 +140,14 @@ class Account:
         yield from real
 
 
-class Post:
+class Post(Protocol):
     """One post: its id, and all its fields as soon as they are wanted."""
 
     id: int
 
     def fields(self, now: datetime) -> dict[str, Any]:
         """Every field, https://docs.x.com/x-api/fundamentals/data-dictionary#tweet."""
-        raise NotImplementedError
+        ...
 
 
 class _MadePost(Post):
