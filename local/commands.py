@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -185,9 +186,14 @@ def _outcome(api: airflow.Api, run: runs.Run) -> tuple[bool, list[str]]:
     return unchanged, told or [f"{run.source}: published nothing; see the run {run.run_id} in Airflow"]
 
 
+_NOTHING_NEW = re.compile(
+    r"nothing new to load|\w+: (no new file|nothing new since the cursor|this run landed nothing)"
+)
+
+
 def _decided(reasons: Sequence[str]) -> list[str]:
-    """The reasons of the tasks that had something to decide, not of those that only had nothing left to do."""
-    return [reason for reason in reasons if not reason.startswith("nothing new to load")]
+    """The reasons of the tasks that had something to decide, not of those that there was nothing for."""
+    return [reason for reason in reasons if not _NOTHING_NEW.match(reason)]
 
 
 def _last_runs(home: Home) -> dict[str, dict[str, Any]]:

@@ -231,7 +231,7 @@ def test_a_failed_gate_leaves_what_readers_see(stack: Stack) -> None:
     assert text is not None
     assert "openweather" in told["Subject"]
     assert re.search(r"gate_(raw|staging|marts)", text.get_content())
-    assert "expect_" in text.get_content()
+    assert re.search(r"Not met:\s+- \S*stg_openweather__observations", text.get_content()), text.get_content()
     assert f"http://127.0.0.1:{stack.port('airflow')}/dags/openweather/runs/" in text.get_content()
 
 
