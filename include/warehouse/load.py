@@ -127,7 +127,7 @@ def load_batches(dsn: str, table: RawTable, landing_id: int, batches: pa.RecordB
         batches: the landing's rows with `_landing_id` and `_row`; columns the table lacks are added to it.
 
     Returns:
-        Rows loaded; with mode `upsert` the distinct keys among them.
+        Rows loaded; with mode `upsert` the distinct keys among them that no later landing has.
 
     Raises:
         LoadError: nothing was loaded, the message says why.
@@ -243,11 +243,22 @@ def _merge_incoming(
             f"for the key ({', '.join(table.keys)}); mend load.keys in source.yml"
         )
     session.execute("analyze incoming")
+    same = " and ".join(f"incoming.{_quoted(key)} = kept.{_quoted(key)}" for key in keys)
     if table.absent == "keep" or not _has_later(session, table, landing_id):
         # What the landing does not have of a row, the row has no more.
         set_all = ", ".join(
             f"{_quoted(name)} = excluded.{_quoted(name)}"
             for name in sorted(_columns(session, table.name) - {*keys, "_loaded_at"})
+        )
+        # An older landing that is yet to be published is booked with what raw still holds of it, for its gate counts.
+        session.execute(
+            "update ops.landing as older set loaded_rows = loaded_rows - taken.row_count from ("
+            f"select kept._landing_id, count(*) as row_count from {target} as kept "
+            f"where kept._landing_id < {landing_id} and kept._row >= 0 and kept._landing_id in ("
+            "select waiting.landing_id from ops.landing as waiting join ops.landing as this using (source, entity) "
+            f"where this.landing_id = {landing_id} and waiting.loaded_at is not null and waiting.published_at is null) "
+            f"and exists (select from incoming where {same}) group by kept._landing_id"
+            ") as taken where older.landing_id = taken._landing_id"
         )
         # Two of one key in a landing: the later one holds. A replay of an older landing never undoes a newer one.
         session.execute(
@@ -256,18 +267,22 @@ def _merge_incoming(
             f"on conflict ({_list(keys)}) do update set {set_all}, _loaded_at = now() "
             f"where kept._landing_id <= excluded._landing_id"
         )
-        _settle_absent(session, table, landing_id, keys)
-    ((rows,),) = session.execute(f"select count(*) from (select distinct {_list(keys)} from incoming) as keyed")
+        _settle_absent(session, table, landing_id, keys, same)
+        ((rows,),) = session.execute(
+            f"select count(*) from (select distinct {_list(keys)} from incoming) as incoming "
+            f"where not exists (select from {target} as kept where {same} and kept._landing_id > {landing_id})"
+        )
+    else:
+        rows = 0  # a later complete landing has said all there is to say
     _book(session, landing_id, rows, [])
     log.info("loaded table=raw.%s landing_id=%d rows=%d", table.name, landing_id, rows)
     return int(rows)
 
 
-def _settle_absent(session: Session, table: RawTable, landing_id: int, keys: Sequence[str]) -> None:
+def _settle_absent(session: Session, table: RawTable, landing_id: int, keys: Sequence[str], same: str) -> None:
     """What `RawTable.absent` says becomes of the rows whose keys a complete landing, in `incoming`, does not have."""
     if table.absent == "keep":
         return
-    same = " and ".join(f"incoming.{_quoted(key)} = kept.{_quoted(key)}" for key in keys)
     absent = f"kept._landing_id < {landing_id} and not exists (select from incoming where {same})"
     if table.absent == "delete":
         session.execute(f"delete from raw.{_quoted(table.name)} as kept where {absent}")
