@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
 _SOURCES = {name: load_source(name) for name in source_names()}
 _manifests: dict[str, Manifest] = {}
+_FEW_ROWS = 10
 _landing_ids = itertools.count(1_700_000_000_000_000)
 
 
@@ -159,6 +161,36 @@ class Project:
         """The same, each row as column -> value."""
         names, rows = self._ask(statement, parameters)
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def rows_read(self, relations: str) -> dict[str, tuple[int, int]]:
+        """Table -> rows read by scans of all of it, rows read by index, since the server started.
+
+        A backend tells what it has read when it ends, which it does after its client has gone: so that is waited for.
+
+        Args:
+            relations: regular expression of `schema.table`.
+        """
+        while self.rows(
+            "select from pg_stat_activity where datname = current_database() and backend_type = 'client backend' "
+            "and pid <> pg_backend_pid()"
+        ):
+            time.sleep(0.01)
+        return {
+            table: (whole, by_index)
+            for table, whole, by_index in self.rows(
+                "select relname, seq_tup_read, coalesce(idx_tup_fetch, 0) from pg_stat_user_tables "
+                "where schemaname || '.' || relname ~ %s",
+                relations,
+            )
+        }
+
+    def scanned(self, relations: str, since: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Table -> rows read by scans of all of it, less what had been read before; a few rows are not counted.
+
+        Postgres may look at a row to see that there is nothing to join it with, and read a table of two as a whole.
+        """
+        read = {table: whole - (since or {}).get(table, 0) for table, (whole, _) in self.rows_read(relations).items()}
+        return {table: rows for table, rows in read.items() if rows > _FEW_ROWS}
 
     def fingerprint(self) -> dict[str, str]:
         """Table of `marts` -> hash of its rows, whatever their order."""

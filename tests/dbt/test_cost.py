@@ -21,17 +21,6 @@ def month_of_trips(month: str) -> pa.Table:
     )
 
 
-def rows_read(project: Project, schema: str) -> dict[str, tuple[int, int]]:
-    """Table -> rows read by scans of the whole table, rows read by index, since the server started."""
-    return {
-        table: (whole, by_index)
-        for table, whole, by_index in project.rows(
-            "select relname, seq_tup_read, coalesce(idx_tup_fetch, 0) from pg_stat_user_tables where schemaname = %s",
-            schema,
-        )
-    }
-
-
 @pytest.fixture(scope="module")
 def history(project: Project) -> Project:
     """Two years of trips and twelve weeks of weather, built."""
@@ -48,16 +37,16 @@ def history(project: Project) -> Project:
 
 def test_a_month_landed_again_reads_no_other_month(history: Project) -> None:
     landing_id = history.load_rows("green_trips", "2023-06", month_of_trips("2023-06"))
-    marts, raw = rows_read(history, "marts"), rows_read(history, "raw")
+    marts, raw = history.rows_read(r"^marts\."), history.rows_read(r"^raw\.")
     history.build([landing_id], ("tag:tlc",))
-    after = rows_read(history, "marts")
+    after = history.rows_read(r"^marts\.")
     whole, by_index = (now - then for now, then in zip(after["fact_taxi_trip"], marts["fact_taxi_trip"], strict=True))
     assert whole == 0
     # each of some twenty statements (delete, days, tests) reads the month once
     assert 0 < by_index < 30 * TRIPS_A_MONTH
     read_of_others = {
         table: now[0] - raw.get(table, (0, 0))[0]
-        for table, now in rows_read(history, "raw").items()
+        for table, now in history.rows_read(r"^raw\.").items()
         if table.startswith("tlc__green_trips") and not table.endswith(str(landing_id))
     }
     assert not any(read_of_others.values()), read_of_others
@@ -66,9 +55,9 @@ def test_a_month_landed_again_reads_no_other_month(history: Project) -> None:
 
 def test_an_hour_of_weather_reads_no_other_hour(history: Project) -> None:
     landing_id = history.load_payloads("new", [payload(city, HOURS * 3600) for city in range(CITIES)])
-    marts, raw = rows_read(history, "marts"), rows_read(history, "raw")
+    marts, raw = history.rows_read(r"^marts\."), history.rows_read(r"^raw\.")
     history.build([landing_id], ("tag:openweather",))
     fact, observations = "fact_weather_observation", "openweather__observations"
-    assert rows_read(history, "marts")[fact][0] == marts[fact][0]
-    assert rows_read(history, "raw")[observations][0] == raw[observations][0]
+    assert history.rows_read(r"^marts\.")[fact][0] == marts[fact][0]
+    assert history.rows_read(r"^raw\.")[observations][0] == raw[observations][0]
     assert history.rows(f"select count(*) from marts.{fact}") == [(CITIES * (HOURS + 1),)]

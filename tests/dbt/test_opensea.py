@@ -246,16 +246,8 @@ def test_day_costs_the_same_whatever_the_history(project: Project, first_day: di
     project.build((), MODELS)
     project.rows("analyze")
 
-    def read() -> dict[str, int]:
-        return dict(
-            project.rows(
-                "select relname, seq_tup_read from pg_stat_user_tables "
-                "where relname ~ '^(fact_nft_snapshot|opensea__nfts)' and relname not like %s",
-                f"%{new['nfts']}",
-            )
-        )
-
     new = land(project, "2027-07-01", [nft(at) for at in range(1, 3_001)])
-    before = read()
+    tables = f"^(marts.fact_nft_snapshot|raw.opensea__nfts(?!_{new['nfts']}))"
+    before = project.scanned(tables)
     build(project, new)
-    assert read() == before
+    assert project.scanned(tables, since=before) == {}
