@@ -95,7 +95,7 @@ def postgres(stack_directory: Path) -> Iterator[postgresql.Server]:
 @pytest.fixture(scope="module")
 def warehouse(postgres: postgresql.Server) -> Iterator[Warehouse]:
     """A fresh warehouse database a module, bootstrapped; .dsn(role) for each role and the owner."""
-    made = Warehouse(postgres, f"warehouse_{next(_numbers)}")
+    made = Warehouse(postgres, "warehouse")  # one name for all: what dbt has parsed for one fits the next
     postgresql.create_database(postgres, made.dbname, owner=_OWNER, password=made.password(_OWNER))
     with closing(postgres.connect(made.dbname)) as connection:
         bootstrap(connection, {role: made.password(role) for role in ROLES})
