@@ -75,6 +75,8 @@ class Manifest(BaseModel):
         entity: Name of the entity in it.
         partition: `2024-01` for a month, `2026-11-21T13` for an hour, `all` for what has no date.
         run_id: The run that fetched it, as Airflow names it.
+        follows: Landings of earlier tries of the run that were loaded already: this one goes on from them. Any other
+            earlier try of the same run counts for nothing.
         uri: The landing's folder, `s3://bucket/landing/…/run=…/`.
         format: How the parts are to be read.
         parts: The objects, in order.
@@ -94,6 +96,7 @@ class Manifest(BaseModel):
     entity: str
     partition: str
     run_id: str
+    follows: tuple[int, ...] = ()
     uri: str
     format: Format
     parts: tuple[Part, ...]

@@ -19,10 +19,11 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
@@ -51,7 +52,7 @@ _GZIP_MAGIC = b"\x1f\x8b"  # which no JSON begins with
 _NEWLINES = bytes.maketrans(b"\r\n", b"\t\t")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
-_LAST_MODIFIED_TICK = timedelta(seconds=2)  # S3 lists times in whole seconds
+_READ_AT_ONCE = 8  # manifests; boto3 holds ten connections
 
 
 @dataclass(frozen=True)
@@ -119,23 +120,32 @@ class LandingStore:
             if writer.committed is None:
                 writer.abort()
 
-    def latest(self, source: str, entity: str, partition: str) -> Manifest | None:
-        """The landing of a partition that was committed last, or None.
+    def landings(self, source: str, entity: str, partition: str | None = None) -> Iterator[Manifest]:
+        """The landings of an entity that count, oldest first: what raw is to be rebuilt from.
 
-        Last by the time at which S3 took the manifest; among those of the same two seconds, by `landing_id`.
+        Of a run that landed the same partition several times (it was retried) the last one counts, and of its earlier
+        ones those alone that it follows: they had been loaded when it began.
+
+        Args:
+            source: Name of the source folder.
+            entity: Name of the entity.
+            partition: One partition's label; None for all.
         """
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=_prefix(source, entity, partition)
-        )
-        times = {
-            entry["Key"]: entry["LastModified"]
+        prefix = _prefix(source, entity, partition) if partition else f"landing/{source}/{entity}/"
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        keys = [
+            entry["Key"]
             for page in pages
             for entry in page.get("Contents", [])
             if entry["Key"].endswith(f"/{MANIFEST}")
-        }
-        newest = max(times.values(), default=None)
-        candidates = [key for key, at in times.items() if newest and at > newest - _LAST_MODIFIED_TICK]
-        return max(map(self._read, candidates), key=lambda manifest: manifest.landing_id, default=None)
+        ]
+        with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+            found = sorted(pool.map(self._read, keys), key=lambda manifest: manifest.landing_id)
+        last = {(manifest.partition, manifest.run_id): manifest for manifest in found}
+        for manifest in found:
+            of_run = last[manifest.partition, manifest.run_id]
+            if manifest is of_run or manifest.landing_id in of_run.follows:
+                yield manifest
 
     def read(self, uri: str) -> Manifest:
         """The manifest of the landing at a URI (`s3://bucket/landing/…/run=…/`, as `Manifest.uri` has it).
@@ -377,11 +387,17 @@ class LandingWriter:
         self._sealed = True
         return hashlib.sha256("".join(part.sha256 for part in self._parts).encode()).hexdigest()
 
-    def commit(self, request: Mapping[str, object]) -> Manifest:
+    @property
+    def is_retry(self) -> bool:
+        """Whether the run has begun to land the same partition before."""
+        return not self._folder.endswith(f"/run={_safe(self._about['run_id'])}/")
+
+    def commit(self, request: Mapping[str, object], *, follows: Sequence[int] = ()) -> Manifest:
         """Make the landing real by writing its manifest, once and for all.
 
         Args:
             request: What was asked: method, url, parameters; JSON values, no secrets.
+            follows: Landings of earlier tries of the run that count too: see `Manifest.follows`.
 
         Returns:
             The manifest as it was written.
@@ -401,6 +417,7 @@ class LandingWriter:
             records=sum(counts) if self._about["format"] == "json" else None,
             sha256=sha256,
             request=dict(request),
+            follows=tuple(follows),
             asked=tuple(self._asked),
             refused=tuple(self._refused),
         )

@@ -28,7 +28,7 @@ from include.notify import callbacks
 from include.pipeline.connections import TRANSFORMER
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
-from include.pipeline.partition import RunPartition, partition_of_run
+from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run, partitions_of_replay
 
 if TYPE_CHECKING:
     from include.gates import Verdict
@@ -129,7 +129,7 @@ def build_dag(name: str) -> DAG:
                 connection_id=source.connection,
                 path=source.check,
                 timeout=source.check_timeout_seconds,
-                unless="{{ params.from_landing }}",
+                unless="{{ params.from_landing or params.redrive }}",
             )
             check >> [task for name, task in fetched.items() if source.entities[name].request]
         landed >> raw >> gate_raw >> staging >> gate_staging >> marts >> gate_marts >> publish
@@ -137,8 +137,8 @@ def build_dag(name: str) -> DAG:
 
 
 @task
-def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
-    """Fetch and land one entity; in a run from landings, find its newest landing instead."""
+def _fetch(source_name: str, entity: str) -> list[Any]:
+    """Fetch and land one entity; in a run from landings, find those of the partitions asked for instead."""
     from include.extract import ApiClient, KeyRefused
     from include.pipeline import connections, steps
 
@@ -147,22 +147,31 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
     partition = _partition(source, entity, context)
     store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
     try:
+        if params["until"] and not params["from_landing"]:
+            raise AirflowFailException("until is for runs from landings: give from_landing too, or run `backfill`")
+        if params["all_landings"] and not params["from_landing"]:
+            raise AirflowFailException("all_landings is for runs from landings: give from_landing too")
         if params["from_landing"]:
-            return steps.fetched_before(source, entity, partition, params, store=store, dsn=dsn)
+            asked = _partitions_of_replay(source, entity, params, partition)
+            return steps.fetched_before(source, entity, asked, params, store=store, dsn=dsn)
         if source.entities[entity].files:
-            return steps.fetch_files(source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"])
+            return [
+                steps.fetch_files(source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"])
+            ]
         with ApiClient(connections.api_of(source)) as client:
-            return steps.fetch(
-                source,
-                entity,
-                partition,
-                params,
-                client=client,
-                store=store,
-                dsn=dsn,
-                run_id=context["run_id"],
-                is_whole=not set(source.params) & set(context["dag_run"].conf or {}),
-            )
+            return [
+                steps.fetch(
+                    source,
+                    entity,
+                    partition,
+                    params,
+                    client=client,
+                    store=store,
+                    dsn=dsn,
+                    run_id=context["run_id"],
+                    is_whole=not set(source.params) & set(context["dag_run"].conf or {}),
+                )
+            ]
     except steps.NothingToDo as reason:
         raise _skip(reason) from None
     except (KeyRefused, steps.FetchError) as fault:  # asking again would give the same
@@ -170,7 +179,7 @@ def _fetch(source_name: str, entity: str) -> Mapping[str, Any]:
 
 
 @task(trigger_rule="none_failed")
-def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[str, Any]:
+def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
     from include.gates import check_frame
     from include.gates.verdict import merged
@@ -180,10 +189,12 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
 
     source = load_source(source_name)
     store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
-    landed = steps.with_pending(source, [one for one in fetched if one is not None], store=store, dsn=dsn)
+    own = [landing for of_entity in fetched for landing in of_entity or ()]
+    landed = steps.with_pending(source, own, store=store, dsn=dsn)
+    is_replay = get_current_context()["params"]["from_landing"]
     if steps.only_lookups(source, landed):
         raise _skip("nothing new to load; the skipped fetch tasks say why")
-    verdicts = []
+    kept, verdicts = [], []
     gates = load_gates(SOURCES / source_name / "gates.yml")
     for landing in landed:
         entity = source.entities[landing["entity"]]
@@ -200,9 +211,15 @@ def _gate_landing(source_name: str, fetched: Sequence[Landing | None]) -> dict[s
         )
         if frame["records"].notna().all():
             landings.count(dsn, landing["landing_id"], int(frame["records"].sum()))
-        verdicts.append(check_frame(gates.layer("landing"), frame, name=landing["entity"]))
-    _conclude(merged(verdicts), source_name, "landing", landed)
-    return {"landings": landed, "landing_ids": ",".join(str(landing["landing_id"]) for landing in landed)}
+        verdict = check_frame(gates.layer("landing"), frame, name=landing["entity"])
+        if is_replay and not verdict.passed and steps.is_succeeded(source, landing, landed):
+            # it was refused when it was landed, and a later one brought what it lacked
+            log.warning("refused again, and left out: %s: %s", landing["uri"], verdict.failures[0].message)
+            continue
+        kept.append(landing)
+        verdicts.append(verdict)
+    _conclude(merged(verdicts), source_name, "landing", kept)
+    return {"landings": kept, "landing_ids": ",".join(str(landing["landing_id"]) for landing in kept)}
 
 
 @task
@@ -333,6 +350,18 @@ def _partition(source: Source, entity: str, context: Mapping[str, Any]) -> RunPa
     )
 
 
+def _partitions_of_replay(
+    source: Source, entity: str, params: Mapping[str, Any], of_run: RunPartition
+) -> PartitionRange:
+    return partitions_of_replay(
+        source.partition_of(entity),
+        asked=params["date"],
+        until=params["until"],
+        everything=params["all_landings"],
+        of_run=of_run,
+    )
+
+
 def _schedule(source: Source) -> object:
     """What the DAG is scheduled by."""
     match source.schedule:
@@ -399,8 +428,20 @@ def _params(source: Source) -> dict[str, Param]:
             format="date",
             description=f"A day in the {source.partition.grain} to load; empty: the newest that should be there.",
         ),
+        "until": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            description="With from_landing: the last day to rebuild; empty: the one day of `date`.",
+        ),
         "from_landing": Param(
-            False, type="boolean", description="Rebuild from the newest landing in S3, without calling the API."
+            False, type="boolean", description="Rebuild from what was landed in S3, without calling the API."
+        ),
+        "all_landings": Param(
+            False, type="boolean", description="With from_landing: rebuild from all that was ever landed."
+        ),
+        "redrive": Param(
+            False, type="boolean", description="Load again the landings that have rows in quarantine; fetch nothing."
         ),
     }
 

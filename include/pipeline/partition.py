@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from include.pipeline.model import Grain, Partition
 
@@ -16,6 +16,51 @@ class RunPartition:
 
     label: str
     start: datetime
+
+
+@dataclass(frozen=True)
+class PartitionRange:
+    """Partitions of one grain from the first to the last label, both included; without them, all there are."""
+
+    first: str = ""
+    last: str = ""
+
+    def __contains__(self, label: object) -> bool:
+        return not self.last or self.first <= str(label) <= self.last  # labels of a grain sort by time
+
+    def __str__(self) -> str:
+        if not self.last:
+            return "all partitions"
+        return self.first if self.first == self.last else f"{self.first} to {self.last}"
+
+
+def partitions_of_replay(
+    partition: Partition, *, asked: str | None, until: str | None, everything: bool, of_run: RunPartition
+) -> PartitionRange:
+    """The partitions that a run rebuilds from their landings.
+
+    Args:
+        partition: grain and delay of the source or entity.
+        asked: the parameter `date` (YYYY-MM-DD): all partitions that lie in this day, or that it lies in.
+        until: the parameter `until`: all from `date` to this day.
+        everything: all that were ever landed.
+        of_run: what the run is about if it was asked for nothing of these.
+
+    Raises:
+        ValueError: `asked` or `until` is no date, or `until` is without `asked` or before it.
+    """
+    if everything:
+        return PartitionRange()
+    if until and (not asked or _day(until) < _day(asked)):
+        raise ValueError(f"until {until!r} is the last day to rebuild: give it with a date that is not after it")
+    if not asked:
+        return PartitionRange(of_run.label, of_run.label)
+    midnight = datetime.combine(_day(asked), time(tzinfo=UTC))
+    last_moment = datetime.combine(_day(until or asked), time.max, tzinfo=UTC)
+    return PartitionRange(
+        _start(partition.grain, midnight).strftime(_LABELS[partition.grain]),
+        _start(partition.grain, last_moment).strftime(_LABELS[partition.grain]),
+    )
 
 
 def partition_of_run(
@@ -39,16 +84,19 @@ def partition_of_run(
         ValueError: `asked` is no date.
     """
     if asked:
-        try:
-            day = date.fromisoformat(asked)
-        except ValueError:
-            raise ValueError(f"date {asked!r} is not a day as YYYY-MM-DD") from None
-        start = _start(partition.grain, datetime(day.year, day.month, day.day, tzinfo=UTC))
+        start = _start(partition.grain, datetime.combine(_day(asked), time(tzinfo=UTC)))
     elif logical_date is None or is_scheduled:
         start = _newest(partition, logical_date or run_after)
     else:
         start = min(_start(partition.grain, logical_date), _newest(partition, run_after))
     return RunPartition(start.strftime(_LABELS[partition.grain]), start)
+
+
+def _day(asked: str) -> date:
+    try:
+        return date.fromisoformat(asked)
+    except ValueError:
+        raise ValueError(f"date {asked!r} is not a day as YYYY-MM-DD") from None
 
 
 def _newest(partition: Partition, moment: datetime) -> datetime:

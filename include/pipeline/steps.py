@@ -26,7 +26,7 @@ from include.landing.json_records import landed_records, only_members
 from include.landing.records import iter_batches
 from include.pipeline.callables import Extract, function_of
 from include.pipeline.model import Entity, Source
-from include.pipeline.partition import RunPartition
+from include.pipeline.partition import PartitionRange, RunPartition
 from include.pipeline.request import Cursor, FromEntity, Request
 from include.warehouse import landings
 from include.warehouse.load import CursorMark, RawTable, Record, create_table, load_batches, load_documents
@@ -104,7 +104,8 @@ def fetch(
                 "url": client.url(entity.request.path, {}),
                 "params": {name: list(params[name]) for name in sorted(set(entity.request.params.values()))},
                 "is_whole": is_whole and not writer.refused,
-            }
+            },
+            follows=_followed(writer, entity, dsn, source.name, entity_name, partition, run_id),
         )
     _book(dsn, manifest)
     return _landing(manifest)
@@ -143,9 +144,38 @@ def fetch_files(
             else:
                 ending = f"{entity.format}.gz" if file.uri.endswith(".gz") else entity.format
                 writer.add_file(chunks, ending, origin=file.uri, origin_etag=file.etag)
-        manifest = writer.commit({"files": [{"uri": file.uri, "etag": file.etag} for file in dropped]})
+        manifest = writer.commit(
+            {"files": [{"uri": file.uri, "etag": file.etag} for file in dropped]},
+            follows=_followed(writer, entity, dsn, source.name, entity_name, partition, run_id),
+        )
     _book(dsn, manifest)
     return _landing(manifest)
+
+
+def _followed(
+    writer: LandingWriter,
+    entity: Entity,
+    dsn: str,
+    source_name: str,
+    entity_name: str,
+    partition: RunPartition,
+    run_id: str,
+) -> list[int]:
+    """What a landing of a retried run leaves standing of the run's earlier ones.
+
+    Of an entity that goes on from what is loaded: all that was loaded, for this landing begins behind it. Of any
+    other, which is fetched as a whole: what has been published.
+    """
+    if not writer.is_retry:
+        return []
+    return landings.of_run(
+        dsn,
+        source=source_name,
+        entity=entity_name,
+        partition=partition.label,
+        dag_run_id=run_id,
+        state="loaded" if entity.cursor or entity.files else "published",
+    )
 
 
 def with_pending(source: Source, landed: Sequence[Landing], *, store: LandingStore, dsn: str) -> list[Landing]:
@@ -167,23 +197,47 @@ def with_pending(source: Source, landed: Sequence[Landing], *, store: LandingSto
 def fetched_before(
     source: Source,
     entity_name: str,
-    partition: RunPartition,
+    partitions: PartitionRange,
     params: Mapping[str, Sequence[str]],
     *,
     store: LandingStore,
     dsn: str,
-) -> Landing:
-    """The newest landing of a partition, for a run that rebuilds from S3 alone.
+) -> list[Landing]:
+    """The landings of some partitions, oldest first, for a run that rebuilds from S3 alone.
+
+    With mode replace the newest of each partition; with any other all of them, for each has added to raw. A run for
+    all partitions takes whatever was landed, also what a run's parameters usually leave out.
 
     Raises:
-        NothingToDo: not asked for by this run, or it was never landed.
+        NothingToDo: not asked for by this run, or none was ever landed.
     """
-    _wanted(source, entity_name, params)
-    manifest = store.latest(source.name, entity_name, partition.label)
-    if manifest is None:
-        raise NothingToDo(f"{entity_name} {partition.label}: there is no landing in S3; run it without from-landing")
-    _book(dsn, manifest)
-    return _landing(manifest)
+    entity = source.entities[entity_name]
+    if partitions != PartitionRange():
+        _wanted(source, entity_name, params)
+    only = partitions.first if partitions.first == partitions.last else None
+    found = [one for one in store.landings(source.name, entity_name, only or None) if one.partition in partitions]
+    if entity.load.mode == "replace":
+        found = sorted({one.partition: one for one in found}.values(), key=lambda one: one.landing_id)
+    if not found:
+        raise NothingToDo(f"{entity_name} {partitions}: there is no landing in S3; run it without from-landing")
+    for manifest in found:
+        _book(dsn, manifest)
+    return [_landing(manifest) for manifest in found]
+
+
+def is_succeeded(source: Source, landing: Landing, landed: Sequence[Landing]) -> bool:
+    """Whether a later one of some landings holds what this one was to bring.
+
+    That is a later one of the same partition; where a run goes on from what is loaded (a cursor, dropped files), a
+    later one of any, for what this one held is landed again until it is loaded.
+    """
+    entity = source.entities[landing["entity"]]
+    return any(
+        later["entity"] == landing["entity"]
+        and later["landing_id"] > landing["landing_id"]
+        and (later["partition"] == landing["partition"] or bool(entity.cursor or entity.files))
+        for later in landed
+    )
 
 
 def only_lookups(source: Source, landed: Sequence[Landing]) -> bool:

@@ -112,6 +112,19 @@ def pending(dsn: str, *, source: str, entity: str) -> list[Landed]:
     return [Landed(*row) for row in rows]
 
 
+def of_run(
+    dsn: str, *, source: str, entity: str, partition: str, dag_run_id: str, state: Literal["loaded", "published"]
+) -> list[int]:
+    """The landings that a run has made of a partition and that have come as far as `state`, oldest first."""
+    with psycopg_session(dsn) as session:
+        rows = session.execute(
+            'select landing_id from ops.landing where source = %s and entity = %s and "partition" = %s '
+            f"and dag_run_id = %s and {state}_at is not null order by landing_id",
+            (source, entity, partition, dag_run_id),
+        )
+    return [int(landing_id) for (landing_id,) in rows]
+
+
 def loaded_files(dsn: str, *, source: str, entity: str) -> set[tuple[str, str]]:
     """URI and ETag of the files that are in raw."""
     with psycopg_session(dsn) as session:

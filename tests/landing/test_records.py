@@ -276,7 +276,7 @@ endpoint, key, secret, bucket, uri = sys.argv[1:]
 store = LandingStore(boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret,
     region_name="us-east-1"), bucket)
 manifest = store.read(uri)
-small = store.latest("tests", "things", "small")
+(small,) = store.landings("tests", "things", "small")
 def rows(manifest):
     assert profile(store, manifest)["fault"].isna().all()
     return sum(b.num_rows for b in iter_batches(store, manifest, fields={"i0": "bigint"}, new_columns="evolve"))

@@ -103,7 +103,7 @@ def test_leaving_without_a_commit_leaves_nothing_behind(store: LandingStore) -> 
         writer.add_document(b"{}")
         writer.seal()
     assert keys(store) == []
-    assert store.latest("weather", "observations", "2026-11-21T13") is None
+    assert list(store.landings("weather", "observations", "2026-11-21T13")) == []
 
 
 def test_dying_after_the_commit_keeps_the_landing(store: LandingStore) -> None:
@@ -228,14 +228,42 @@ def test_the_hash_of_documents_is_of_what_they_say_not_of_how_they_were_compress
     assert manifest.parts[0].sha256 == hashlib.sha256(b'{"id": 1}\n{"id": 2}\n').hexdigest()
 
 
-def test_the_latest_landing_of_a_partition_is_the_one_committed_last(store: LandingStore, land: Land) -> None:
-    land("json", '{"n": 1}', partition="2024-01")
-    other = land("json", '{"n": 2}', partition="2024-02")
-    last = land("json", '{"n": 3}', partition="2024-01")
-    assert store.latest("tests", "things", "2024-01") == last
-    assert store.latest("tests", "things", "2024-02") == other
-    assert store.latest("tests", "things", "2024-0") is None
-    assert store.latest("tests", "nothing", "2024-01") is None
+def landed(store: LandingStore, partition: str, run_id: str, follows: tuple[int, ...] = ()) -> Manifest:
+    with store.begin(source="tests", entity="things", partition=partition, run_id=run_id, format="json") as writer:
+        writer.add_document(b"{}")
+        manifest: Manifest = writer.commit({}, follows=follows)
+        return manifest
+
+
+def test_landings_are_those_with_a_manifest_oldest_first(store: LandingStore) -> None:
+    later_month = landed(store, "2024-02", "manual__1")
+    older_month = landed(store, "2024-01", "manual__2")
+    again = landed(store, "2024-01", "manual__3")
+    with begin(store) as given_up:
+        given_up.add_document(b"{}")
+        store.client.put_object(
+            Bucket=store.bucket, Key="landing/tests/things/dt=2024-01/run=killed/_started", Body=b"1"
+        )
+        assert list(store.landings("tests", "things")) == [later_month, older_month, again]
+    assert list(store.landings("tests", "things", "2024-01")) == [older_month, again]
+    assert list(store.landings("tests", "things", "2024-0")) == []
+    assert list(store.landings("tests", "nothing")) == []
+
+
+def test_of_a_runs_several_tries_the_last_counts_and_what_it_follows(store: LandingStore) -> None:
+    landed(store, "2024-01", "v1")
+    other_month, other_run = landed(store, "2024-02", "v1"), landed(store, "2024-01", "v1.2")
+    second = landed(store, "2024-01", "v1")
+    assert list(store.landings("tests", "things")) == [other_month, other_run, second]
+    third = landed(store, "2024-01", "v1", follows=(second.landing_id,))
+    assert list(store.landings("tests", "things")) == [other_month, other_run, second, third]
+
+
+def test_a_writer_knows_whether_its_run_has_landed_the_partition_before(store: LandingStore) -> None:
+    for is_retry in (False, True):
+        with begin(store, run_id="manual__1 +00:00") as writer:
+            assert writer.is_retry is is_retry
+            writer.commit({})
 
 
 def test_a_part_opens_as_a_seekable_file_of_the_very_bytes(store: LandingStore, land: Land, real_data: Path) -> None:

@@ -12,7 +12,7 @@ from include.extract import Api, ApiClient, KeyRefused
 from include.landing import LandingStore
 from include.pipeline import steps
 from include.pipeline.model import Source, load_source
-from include.pipeline.partition import RunPartition, partition_of_run
+from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run
 from include.warehouse.publish import publish
 from tests.conftest import S3, Warehouse
 from tests.pipeline.conftest import KEY
@@ -181,18 +181,18 @@ def test_a_run_from_landings_asks_no_api(bench: Bench) -> None:
     landing = bench.fetch(source, "observations", cities=["Oslo"])
     bench.break_api(path="/data/*", kind="status", code=500)
     params = {"cities": ["Oslo"]}
-    partition = bench.partition(source, "observations")
-    again = steps.fetched_before(source, "observations", partition, params, store=bench.store, dsn=bench.dsn)
-    assert again == landing
+    partition = bench.partition(source, "observations").label
+    again = steps.fetched_before(
+        source, "observations", PartitionRange(partition, partition), params, store=bench.store, dsn=bench.dsn
+    )
+    assert again == [landing]
 
 
 def test_a_run_from_landings_that_are_not_there_is_nothing_to_do(bench: Bench) -> None:
     source = bench.source("tlc")
-    partition = bench.partition(source, "green_trips", asked="2020-01-01")
+    month = PartitionRange("2020-01", "2020-01")
     with pytest.raises(steps.NothingToDo, match="there is no landing in S3"):
-        steps.fetched_before(
-            source, "green_trips", partition, {"services": ["green"]}, store=bench.store, dsn=bench.dsn
-        )
+        steps.fetched_before(source, "green_trips", month, {"services": ["green"]}, store=bench.store, dsn=bench.dsn)
 
 
 def test_a_table_is_made_even_when_the_run_landed_nothing_of_it(bench: Bench) -> None:
