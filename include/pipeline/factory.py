@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from include.gates import Verdict
     from include.gates.rules import LayerName
     from include.pipeline.steps import Landing
+    from include.warehouse.fence import Fence
 
 log = logging.getLogger(__name__)
 
@@ -302,6 +303,16 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         },
     )
+
+
+def _fence(dsn: str) -> Fence:
+    """This try of the task, entered: what an earlier one still does is committed no more."""
+    from include.warehouse.fence import Fence
+
+    ti = get_current_context()["ti"]
+    fence = Fence(f"{ti.dag_id}/{ti.run_id}/{ti.task_id}", ti.try_number)
+    fence.enter(dsn)
+    return fence
 
 
 def _landings() -> list[Landing]:

@@ -155,6 +155,14 @@ create table if not exists ops.loaded_file (
 );
 comment on table ops.loaded_file is 'Files of the drop zone that are in raw: each is loaded once, and again when its content changes.';
 
+create table if not exists ops.attempt (
+    task text primary key,
+    number int not null,
+    entered_at timestamptz not null default now()
+);
+comment on table ops.attempt is 'The try of each task that may commit: what an earlier one still does is refused (fence.py).';
+comment on column ops.attempt.task is 'dag_id/run_id/task_id.';
+
 -- How many rows of a landing are in quarantine, for those who may not see the rows.
 create or replace function ops.quarantined(landing_ids bigint [])
 returns table (landing_id bigint, quarantined_rows bigint)
@@ -180,6 +188,8 @@ grant execute on function ops.quarantined(bigint []) to sluice_reporter, operato
 grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_reporter, sluice_loader, operator;
 grant insert, update on ops.landing to sluice_loader;
 grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
+grant insert, update on ops.attempt to sluice_loader, sluice_publisher;
+grant delete on ops.attempt to sluice_loader; -- maintenance forgets runs of long ago
 grant select on ops.landing to sluice_transformer;
 grant update (published_at) on ops.landing to sluice_publisher;
 grant insert on ops.gate_result to sluice_gate;

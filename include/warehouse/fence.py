@@ -1,0 +1,62 @@
+"""A fence against zombies: a try of a task that was given up, and lives on, can commit nothing any more.
+
+Airflow starts a task again when it has heard nothing of it for a while, be it dead or only cut off. The new try enters
+first (`Fence.enter` books its number in `ops.attempt`), and each commit asks whether a later one has entered since
+(`Fence.check`, last in the transaction). Whichever comes first, the other waits: either the old try has committed
+before the new one begins, or it cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from include.warehouse.session import Session, psycopg_session
+
+
+class Superseded(Exception):  # noqa: N818 - what happened, not what went wrong with us
+    """A later try of the same task has begun: this one must not commit."""
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One try of a task.
+
+    Attributes:
+        key: The task in its run, `dag_id/run_id/task_id`.
+        number: Which try, from 1; each is greater than the one before.
+    """
+
+    key: str
+    number: int
+
+    def enter(self, dsn: str) -> None:
+        """Book this try, before it does anything; every earlier one is locked out from here on.
+
+        Raises:
+            Superseded: a later try has entered already.
+        """
+        with psycopg_session(dsn) as session:
+            session.execute(
+                "insert into ops.attempt as held (task, number) values (%s, %s) on conflict (task) do update "
+                "set number = excluded.number, entered_at = now() where held.number <= excluded.number",
+                (self.key, self.number),
+            )
+            self.check(session)
+
+    def check(self, session: Session) -> None:
+        """Refuse the commit of a try that a later one has taken over from. Last in the transaction that it guards.
+
+        Until that transaction ends, no later try can enter.
+
+        Raises:
+            Superseded: a later try has entered.
+        """
+        found = session.execute("select number from ops.attempt where task = %s for share", (self.key,))
+        if not found:
+            raise RuntimeError(f"{self.key}: try {self.number} did not enter its fence before it was to commit")
+        if found[0][0] != self.number:
+            raise Superseded(
+                f"{self.key}: a later try has taken over (this is try {self.number}, it is try {found[0][0]}); nothing "
+                "was committed. If no later try runs, for the run was deleted and made anew under the same name, then "
+                "delete the task's row from ops.attempt and run it again"
+            )
