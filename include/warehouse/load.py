@@ -12,92 +12,22 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import adbc_driver_manager
 import psycopg2
 import pyarrow as pa
 
 from include.warehouse.jsonb import storable
-from include.warehouse.landings import CURSOR_TYPES, CursorType
+from include.warehouse.landings import CURSOR_TYPES
+from include.warehouse.raw import CursorMark, LoadError, RawTable, lock_partition
 from include.warehouse.session import ArrowSession, PsycopgSession, Session, arrow_session, psycopg_session
+
+__all__ = ["CursorMark", "LoadError", "RawTable", "Record", "create_table", "load_batches", "load_documents"]
 
 log = logging.getLogger(__name__)
 
-_POSTGRES_TYPE = {
-    "bigint": "bigint",
-    "double": "double precision",
-    "text": "text",
-    "timestamp": "timestamp",
-    "date": "date",
-    "boolean": "boolean",
-}
-_META = {
-    "_landing_id": "bigint not null",
-    "_row": "bigint not null",
-    "_loaded_at": "timestamptz not null default now()",
-}
-
-
 Record = tuple[bytes, bytes | None]
 """A JSON record's own text, and what was asked for, JSON too"""
-
-
-class LoadError(Exception):
-    """A load was refused or failed: nothing of it is in raw. The message names table, landing and fault."""
-
-
-@dataclass(frozen=True)
-class CursorMark:
-    """What is remembered of a landing's records, for the next one to begin there.
-
-    Attributes:
-        field: Path in a record of the value that only grows.
-        type: How two values compare: number, timestamp or text.
-        by: Path of a record's time (ISO 8601); a mark is kept for each of its days, so that a run can look back.
-    """
-
-    field: str
-    type: CursorType
-    by: str | None = None
-
-
-@dataclass(frozen=True)
-class RawTable:
-    """A table of the schema `raw`: of declared columns (name in lower case -> field type) or else of JSON records.
-
-    Attributes:
-        name: Name in the schema.
-        mode: What becomes of rows that are there: see above.
-        columns: Declared columns; None for JSON records.
-        keys: With mode `upsert`, the columns that tell rows apart, or paths into the record.
-        has_request: Beside each JSON record stands what was asked for, as `_request`.
-        cursor: What is remembered of the records, for the next landing to begin there.
-        description: Its comment in the database.
-        absent: With mode `upsert`, what becomes of rows that a landing lacks: `keep`, for landings that are not
-            complete; `mark` sets `_absent_since` to when the landing was fetched, and `_landing_id` to the landing, so
-            that the run's slice has them (a row that is back is marked no more); `delete`.
-    """
-
-    name: str
-    mode: Literal["append", "replace", "upsert"]
-    columns: Mapping[str, str] | None = None
-    keys: Sequence[str] = ()
-    has_request: bool = False
-    cursor: CursorMark | None = None
-    description: str = ""
-    absent: Literal["keep", "mark", "delete"] = "keep"
-
-    @property
-    def sql_columns(self) -> dict[str, str]:
-        """Column name -> Postgres type with its constraints, the lineage columns last."""
-        if self.columns is not None:
-            own = {name: _POSTGRES_TYPE[kind] for name, kind in self.columns.items()}
-        else:
-            own = {"payload": "jsonb not null"} | ({"_key": "text primary key"} if self.keys else {})
-            own |= {"_request": "jsonb not null default '{}'"} if self.has_request else {}
-        return own | ({"_absent_since": "timestamptz"} if self.absent == "mark" else {}) | _META
 
 
 def create_table(dsn: str, table: RawTable) -> None:
@@ -175,7 +105,7 @@ def load_documents(dsn: str, table: RawTable, landing_id: int, records: Iterable
 
 def _open_partition(session: Session, table: RawTable, landing_id: int) -> str:
     """Create the landing's own table, empty and not yet attached; return its name."""
-    _lock_partition(session, table, landing_id)
+    lock_partition(session, table, landing_id)
     target = _partition_name(table, landing_id)
     session.execute(f"drop table if exists raw.{_quoted(target)}")
     # the check spares the scan that attaching would need to know that every row belongs here
@@ -203,7 +133,7 @@ def _close_partition(session: Session, table: RawTable, landing_id: int, target:
 
 
 def _upsert_batches(session: ArrowSession, table: RawTable, landing_id: int, batches: pa.RecordBatchReader) -> int:
-    _lock_partition(session, table, landing_id)
+    lock_partition(session, table, landing_id)
     columns = batches.schema.names
     session.execute(
         f"create temporary table incoming on commit drop as "
@@ -214,7 +144,7 @@ def _upsert_batches(session: ArrowSession, table: RawTable, landing_id: int, bat
 
 
 def _upsert_documents(session: PsycopgSession, table: RawTable, landing_id: int, records: Iterable[Record]) -> int:
-    _lock_partition(session, table, landing_id)
+    lock_partition(session, table, landing_id)
     # null as soon as one of them is
     key = " || '|' || ".join(f"({_at(path)})" for path in table.keys)
     session.execute(
@@ -384,25 +314,6 @@ class _Lines:
 
     def readline(self, _size: int = -1, /) -> bytes:
         return next(self._lines, b"")
-
-
-def _lock_partition(session: Session, table: RawTable, landing_id: int) -> None:
-    """Two loads of one partition go one after the other; what a later landing has replaced stays replaced."""
-    found = session.execute('select source, entity, "partition" from ops.landing where landing_id = %s', (landing_id,))
-    if not found:
-        raise LoadError(f"raw.{table.name}: landing {landing_id} is not in ops.landing; land it before loading it")
-    source, entity, partition = found[0]
-    session.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"raw.{table.name}|{partition}",))
-    later = session.execute(
-        'select max(landing_id) from ops.landing where source = %s and entity = %s and "partition" = %s '
-        "and landing_id > %s and loaded_at is not null",
-        (source, entity, partition, landing_id),
-    )
-    if table.mode == "replace" and later[0][0] is not None:
-        raise LoadError(
-            f"raw.{table.name}: landing {landing_id} was superseded by {later[0][0]}, a later landing of "
-            f"{source}.{entity} {partition}; load that one"
-        )
 
 
 def _superseded(session: Session, landing_id: int) -> list[int]:

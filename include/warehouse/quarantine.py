@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from psycopg2.extras import execute_values
 
 from include.warehouse.jsonb import storable
-from include.warehouse.load import RawTable, _lock_partition
+from include.warehouse.raw import RawTable, lock_partition
 from include.warehouse.session import PsycopgSession, Session, psycopg_session
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _lock(session: Session, table: str, landing_ids: Sequence[int]) -> None:
     booked = [int(row[0]) for row in rows]
     for landing_id in [*booked, *(one for one in landing_ids if one not in booked)]:
         # mode append: what a later landing has replaced is no fault here, its rows are simply not there
-        _lock_partition(session, RawTable(table, "append"), landing_id)
+        lock_partition(session, RawTable(table, "append"), landing_id)
 
 
 def _move(session: PsycopgSession, table: str, dag_run_id: str) -> int:
