@@ -71,9 +71,7 @@ def csv_rows(file: BinaryIO, options: CsvOptions) -> Iterator[Row]:
     Raises:
         ValueError: The file is refused (see above); the message begins with the line.
     """
-    file.seek(0)
-    head = file.read(4)
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), options.encoding)
+    encoding = encoding_of(file, options)
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, newline="")
     reader = csv.reader(_lines(text), delimiter=options.delimiter, quotechar=options.quote, strict=True)
@@ -94,6 +92,13 @@ def csv_rows(file: BinaryIO, options: CsvOptions) -> Iterator[Row]:
     finally:
         if not file.closed:  # as it is when a reader that was left half way is collected
             text.detach()  # which would close the file otherwise
+
+
+def encoding_of(file: BinaryIO, options: CsvOptions) -> str:
+    """The encoding of a seekable file: what its byte order mark says, else what the source declares."""
+    file.seek(0)
+    head = file.read(4)
+    return next((name for mark, name in _MARKS if head.startswith(mark)), options.encoding)
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:

@@ -67,6 +67,34 @@ def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:
         raise LandingError(f"a document is not JSON ({type(fault).__name__}: {fault}); see the landing gate") from None
 
 
+def record_spans(document: bytes, path: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
+    """Where in a document each record of `iter_records` stands: its first byte, from 0, and the one behind its last.
+
+    Raises:
+        LandingError: the document is not JSON.
+    """
+    try:
+        text = document.decode()
+        start = _find(text, _after_blanks(text, 0), path)
+        at, bytes_before = 0, 0
+        for begin, end in _elements(text, start) if start is not None else ():
+            first = bytes_before + len(text[at:begin].encode())
+            at, bytes_before = end, first + len(text[begin:end].encode())
+            yield first, bytes_before
+    except (ValueError, IndexError, RecursionError) as fault:
+        raise LandingError(f"a document is not JSON ({type(fault).__name__}); see the landing gate") from None
+
+
+def masked(record: bytes, names: Collection[str], mask: str = "***") -> bytes:
+    """A record as it stands, but for the values of the named members."""
+    text = record.decode()
+    made, at = "", 0
+    for name, begin in _members(text, _after_blanks(text, 0)):
+        if name in names:
+            made, at = made + text[at:begin] + json.dumps(mask), _end(text, begin)
+    return (made + text[at:]).encode()
+
+
 def only_members(record: bytes, names: Collection[str]) -> tuple[bytes, list[str]]:
     """A record with the named members alone, each as it stands; and the names of the others."""
     text = record.decode()
