@@ -378,6 +378,8 @@ class Source(Strict):
     """what one landing covers"""
     params: dict[Name, Param] = Field(default={})
     """lists that runs may override"""
+    person: str | None = None
+    """field, of type text and with pii, that tells persons apart: `./sluice forget` erases one by its value"""
     entities: dict[Name, Entity] = Field(min_length=1)
     """what the source serves, by name; one raw table each"""
     dbt: Dbt = Dbt()
@@ -427,6 +429,29 @@ class Source(Strict):
                     )
                 if self.entities[parent.entity].is_file:
                     raise ValueError(f"entities.{name} uses the entity {parent.entity!r}, whose format is not JSON")
+        return self
+
+    @model_validator(mode="after")
+    def _persons_can_be_erased(self) -> Source:
+        for name, entity in self.entities.items() if self.person else ():
+            if not entity.pii:
+                continue
+            field = entity.fields.get(self.person or "")
+            for wrong, message in (
+                (
+                    field is None or not field.pii or field.type != "text",
+                    f"holds personal data, but no field {self.person!r} of type text and with pii to find a person by",
+                ),
+                (entity.transform, "has a 'transform': its rows cannot be told by what was landed; do it in staging"),
+                (
+                    set(entity.load.keys) & (entity.pii.keys() - {self.person}),
+                    f"has load.keys of personal data that are not {self.person!r}: erased, they would all be the same",
+                ),
+            ):
+                if wrong:
+                    raise ValueError(f"'person': entities.{name} {message}")
+        if self.person and not any(entity.pii for entity in self.entities.values()):
+            raise ValueError(f"'person': no entity has a field {self.person!r} with pii")
         return self
 
     def table(self, entity: str) -> str:
