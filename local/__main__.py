@@ -69,6 +69,12 @@ def _psql(given: argparse.Namespace) -> int:
     return commands.psql(open_home(), given.role, given.arguments)
 
 
+def _trace(given: argparse.Namespace) -> int:
+    from local import trace  # Arrow and openpyxl, which no other command needs
+
+    return trace.show(open_home(), given.table, given.key, clear=given.clear)
+
+
 def _test(given: argparse.Namespace) -> int:
     return commands.test(given.arguments)
 
@@ -165,6 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     psql = command("psql", "a SQL shell on the warehouse", _psql)
     psql.add_argument("--role", choices=WAREHOUSE_ROLES, default="analyst", help="default: %(default)s", metavar="ROLE")
     psql.add_argument("arguments", nargs="*", metavar="-- ARGS", help="passed to psql: -- -c 'select 1'")
+
+    trace = command("trace", "from a row of analytics to the object and the bytes that it came from", _trace)
+    trace.add_argument("table", metavar="TABLE", help="a table of analytics")
+    trace.add_argument("key", metavar="KEY", help="the row's primary key; of several columns with commas: K1,K2")
+    trace.add_argument("--clear", action="store_true", help="show the values of personal columns too")
 
     # no argument begins with NUL, so none is taken for an option of ours: they are pytest's
     test = command("test", "the tests: arguments go to pytest", _test, prefix_chars="\0", add_help=False)

@@ -105,6 +105,16 @@ def test_every_mart_is_public_with_a_contract_a_key_and_its_way_to_readers(model
         assert publish == {"mode": "whole"} or "_landing_id" in node["columns"], node["name"]
 
 
+def test_every_row_that_is_published_leads_back_or_says_why_not(models: dict[str, Node]) -> None:
+    for node in _published(models):
+        lineage = node["config"]["meta"].get("lineage", {})
+        if "_landing_id" not in node["columns"]:
+            assert lineage.get("none"), f"{node['name']}: no _landing_id, and meta.lineage.none does not say why"
+        elif "_row" not in node["columns"]:
+            assert lineage.get("rows"), f"{node['name']}: no _row, and meta.lineage.rows does not lead to rows with one"
+            assert {"_landing_id", "_row"} <= set(re.findall(r"\b_\w+", lineage["rows"].partition(" from ")[0]))
+
+
 def test_only_marts_are_published_and_nothing_else_is_public(models: dict[str, Node]) -> None:
     others = [node for node in models.values() if _layer(node) != "marts"]
     assert [node["name"] for node in others if "publish" in node["config"]["meta"]] == []

@@ -133,7 +133,7 @@ united as (
         cast(null as text) as discord_url,
         cast(null as text) as twitter_username,
         _landing_id,
-        cast(0 as bigint) as _row
+        cast(null as bigint) as _row
     from mentioned
 
 ),
@@ -172,7 +172,8 @@ final as (
         discord_url,
         twitter_username,
         api_version,
-        _landing_id
+        _landing_id,
+        _row
     from ranked
     where best_first = 1
 

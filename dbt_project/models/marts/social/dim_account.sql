@@ -35,7 +35,8 @@ final as (
         follows,
         posts,
         listings,
-        _landing_id
+        _landing_id,
+        _row
     from accounts
 
 )

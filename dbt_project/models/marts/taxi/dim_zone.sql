@@ -16,7 +16,8 @@ listed as (
         borough,
         service_zone,
         true as is_listed,
-        _landing_id
+        _landing_id,
+        _row
     from zones
 
 ),
@@ -30,7 +31,8 @@ unlisted as (
         'Not recorded' as borough,
         'Not recorded' as service_zone,
         false as is_listed,
-        cast(null as bigint) as _landing_id
+        cast(null as bigint) as _landing_id,
+        cast(null as bigint) as _row
     union all
     select
         -2 as zone_key,
@@ -38,7 +40,8 @@ unlisted as (
         'Not in the zone list' as borough,
         'Not in the zone list' as service_zone,
         false as is_listed,
-        cast(null as bigint) as _landing_id
+        cast(null as bigint) as _landing_id,
+        cast(null as bigint) as _row
 
 ),
 

@@ -36,7 +36,8 @@ final as (
         longitude_degrees,
         utc_offset_seconds,
         observed_at as last_observed_at,
-        _landing_id
+        _landing_id,
+        _row
     from ranked
     where newest_first = 1
 
