@@ -32,6 +32,7 @@ create schema if not exists raw;
 create schema if not exists staging;
 create schema if not exists marts;
 create schema if not exists analytics;
+create schema if not exists personal;
 create schema if not exists quarantine;
 create schema if not exists ops;
 
@@ -40,6 +41,7 @@ alter schema quarantine owner to sluice_loader;
 alter schema staging owner to sluice_transformer;
 alter schema marts owner to sluice_transformer;
 alter schema analytics owner to sluice_publisher;
+alter schema personal owner to sluice_publisher; -- published marts with personal columns: read through masks, in analytics
 
 do $$
 begin
@@ -106,7 +108,7 @@ create table if not exists ops.gate_result (
     expectation text not null,
     column_name text,
     arguments jsonb not null,
-    on_failure text not null check (on_failure in ('fail', 'warn')),
+    on_failure text not null,
     success boolean not null,
     rows_checked bigint,
     rows_unexpected bigint,
@@ -114,6 +116,9 @@ create table if not exists ops.gate_result (
     message text not null,
     checked_at timestamptz not null default now()
 );
+-- a database of an earlier version knew fail and warn alone
+alter table ops.gate_result drop constraint if exists gate_result_on_failure_check;
+alter table ops.gate_result add constraint gate_result_on_failure_check check (on_failure in ('fail', 'warn', 'quarantine'));
 create index if not exists gate_result_by_run on ops.gate_result (source, dag_run_id, layer);
 create index if not exists gate_result_by_time on ops.gate_result (source, checked_at desc);
 comment on table ops.gate_result is 'One row per expectation a gate has checked: the verdict, counts, never values of rows.';
@@ -129,6 +134,8 @@ create table if not exists ops.publication (
     published_at timestamptz not null default now()
 );
 create index if not exists publication_by_run on ops.publication (source, dag_run_id);
+alter table ops.publication add column if not exists changes text [] not null default '{}';
+comment on column ops.publication.changes is 'What publish changed of the model''s columns, types, key, masks or place, in words.';
 comment on table ops.publication is 'One row per model and publish: what moved to analytics, when, from which landings.';
 
 create table if not exists ops.cursor_mark (
@@ -163,6 +170,13 @@ create table if not exists ops.attempt (
 comment on table ops.attempt is 'The try of each task that may commit: what an earlier one still does is refused (fence.py).';
 comment on column ops.attempt.task is 'dag_id/run_id/task_id.';
 
+create table if not exists ops.turn (
+    source text primary key,
+    dag_run_id text not null,
+    taken_at timestamptz not null default now()
+);
+comment on table ops.turn is 'The run that builds and publishes the models of a source; it holds the turn until it has ended (turn.py).';
+
 -- How many rows of a landing are in quarantine, for those who may not see the rows.
 create or replace function ops.quarantined(landing_ids bigint [])
 returns table (landing_id bigint, quarantined_rows bigint)
@@ -189,6 +203,8 @@ grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluic
 grant insert, update on ops.landing to sluice_loader;
 grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
 grant insert, update on ops.attempt to sluice_loader, sluice_publisher;
+grant insert, update on ops.turn to sluice_loader;
+grant update (taken_at) on ops.turn to sluice_publisher; -- to lock the row, which it leaves as it is
 grant delete on ops.attempt to sluice_loader; -- maintenance forgets runs of long ago
 grant select on ops.landing to sluice_transformer;
 grant update (published_at) on ops.landing to sluice_publisher;

@@ -110,13 +110,13 @@ def _ask(url: str, method: str, body: bytes | None, **headers: str) -> Any:  # n
 
 
 def analytics(stack: Stack, but: str = "") -> dict[str, str]:
-    """A hash over all rows of each table that readers see: equal content, equal hash.
+    """A hash over all rows of each table that readers see, what is behind masks too: equal content, equal hash.
 
     Args:
         stack: whose warehouse.
         but: a column to leave out.
     """
-    there = "relnamespace = 'analytics'::regnamespace and relkind = 'r'"
+    there = "relnamespace = 'analytics'::regnamespace and relkind in ('r', 'v')"
     tables = stack.rows(f"select relname::text from pg_class where {there} order by 1")
     content = f"count(*) || ' ' || coalesce(sum(hashtextextended((to_jsonb(t) - '{but}')::text, 0)), 0)"
     return {table: stack.rows(f"select {content} from analytics.{table} as t")[0][0] for (table,) in tables}

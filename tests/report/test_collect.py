@@ -183,15 +183,12 @@ def test_images_have_twice_the_pixels_that_they_take_on_the_page(facts: Facts) -
     assert told.images == render(facts).images
 
 
-def test_no_personal_value_can_reach_the_report_for_its_role_reads_none(filled: Filled, facts: Facts) -> None:
+def test_no_personal_value_can_reach_the_report_for_its_role_sees_masks(filled: Filled, facts: Facts) -> None:
     told = render(facts)
     assert not [one for one in PERSONAL for text in (told.text, told.page, facts.model_dump_json()) if one in text]
-    with (
-        closing(psycopg2.connect(filled.dsn)) as connection,
-        connection.cursor() as cursor,
-        pytest.raises(psycopg2.errors.InsufficientPrivilege),
-    ):
-        cursor.execute("select iban from analytics.payment_data limit 1")
+    with closing(psycopg2.connect(filled.dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("select distinct iban from analytics.payment_data")
+        assert cursor.fetchall() == [("RO49A*****",)]
 
 
 def test_a_report_is_kept_on_s3_and_in_a_folder_and_found_again(facts: Facts, s3: S3, tmp_path: Path) -> None:
