@@ -31,6 +31,8 @@ from include.pipeline.model import Param as ParamOf
 from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run, partitions_of_replay
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from include.gates import Verdict
     from include.gates.rules import LayerName
     from include.pipeline.steps import Landing
@@ -45,6 +47,8 @@ DOCS_URI = os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_u
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
+_TURN_SECONDS = 10
+"""between two looks whether the turn is free; the first look is at once"""
 _ANY_LOADED = "none_failed_min_one_success"
 
 
@@ -114,6 +118,7 @@ def build_dag(name: str) -> DAG:
             for name in source.entities:
                 _load.override(task_id=f"load_{name}")(source.name, name)
         gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw")
+        turn = _await_turn.override(task_id="await_turn")(source.name)
         staging = _models("staging", source.dbt.staging or f"path:models/staging/{source.name}")
         gate_staging = _gate.override(task_id="gate_staging")(source.name, "staging")
         marts = _models("marts", source.dbt.marts or f"path:models/marts,tag:{source.name}")
@@ -133,7 +138,7 @@ def build_dag(name: str) -> DAG:
                 unless="{{ params.from_landing or params.redrive }}",
             )
             check >> [task for name, task in fetched.items() if source.entities[name].request]
-        landed >> raw >> gate_raw >> staging >> gate_staging >> marts >> gate_marts >> publish
+        landed >> raw >> gate_raw >> turn >> staging >> gate_staging >> marts >> gate_marts >> publish
     return dag
 
 
@@ -257,19 +262,57 @@ def _gate(source_name: str, layer: LayerName) -> None:
     _conclude(verdict, source_name, layer, landings)
 
 
+@task.sensor(mode="reschedule", poke_interval=_TURN_SECONDS, timeout=timedelta(days=7).total_seconds())
+def _await_turn(source_name: str) -> bool:
+    """Wait until no other run builds the models of the source: backfills run beside the schedule and themselves."""
+    from include.pipeline import connections
+    from include.warehouse.turn import take
+
+    context = get_current_context()
+
+    def is_running(dag_run_id: str) -> bool:
+        ti = context["ti"]
+        return bool(ti.get_dr_count(dag_id=ti.dag_id, run_ids=[dag_run_id], states=["running"]))
+
+    holder = take(connections.warehouse_dsn(connections.LOADER), source_name, context["run_id"], is_running=is_running)
+    if holder:
+        log.info("turn source=%s held_by=%s: waiting", source_name, holder)
+    return holder is None
+
+
+def _holds_turn(context: Context) -> None:
+    """Before each model: that another run has not begun to build, as it may when tasks of an ended run are cleared."""
+    from include.pipeline import connections
+    from include.warehouse.session import psycopg_session
+    from include.warehouse.turn import NotMyTurn, check
+
+    try:
+        with psycopg_session(connections.warehouse_dsn(connections.LOADER)) as session:
+            check(session, context["dag"].dag_id, context["run_id"])
+    except NotMyTurn as fault:  # it would not be at the next try either
+        raise AirflowFailException(str(fault)) from None
+
+
 @task
 def _publish(source_name: str) -> dict[str, list[int]]:
     """Move the run's changes of all the source's marts to `analytics`, in one transaction."""
     from include.pipeline import connections
     from include.warehouse.publish import marts, publish
+    from include.warehouse.turn import NotMyTurn, check
 
-    done = publish(
-        connections.warehouse_dsn(connections.PUBLISHER),
-        marts(DBT_MANIFEST, tag=source_name),
-        source=source_name,
-        dag_run_id=get_current_context()["run_id"],
-        landing_ids=[landing["landing_id"] for landing in _landings()],
-    )
+    dsn, run_id = connections.warehouse_dsn(connections.PUBLISHER), get_current_context()["run_id"]
+    try:
+        done = publish(
+            dsn,
+            marts(DBT_MANIFEST, tag=source_name),
+            source=source_name,
+            dag_run_id=run_id,
+            landing_ids=[landing["landing_id"] for landing in _landings()],
+            turn=lambda session: check(session, source_name, run_id),
+            fence=_fence(dsn),
+        )
+    except NotMyTurn as fault:  # it would not be at the next try either
+        raise AirflowFailException(str(fault)) from None
     return {one.model: [one.rows_deleted, one.rows_inserted] for one in done}
 
 
@@ -299,6 +342,7 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
         operator_args={
             "vars": {"landing_ids": f"{{{{ ti.xcom_pull(task_ids='{LANDED}')['landing_ids'] }}}}"},
             "append_env": True,
+            "pre_execute": _holds_turn,
             # unit tests are about code, not about this run's rows: they run in tests/dbt
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         },
