@@ -6,7 +6,9 @@ import this package.
 What was measured (3 M rows, 12 expectations, one hand-written aggregate = 1): a query asset without a temporary table
 takes 11, because Great Expectations 1.24 then reads the whole result to learn its columns; result format SUMMARY
 takes 8; BASIC with `partial_unexpected_count: 0` takes 2.6, as much as BOOLEAN_ONLY, and it counts. So a table's
-slice is a table asset with a filter, judged in one pass that fetches counts and no row.
+slice is a table asset with a filter, judged in one pass that fetches counts and no row. Only of what has failed is
+asked again which rows it was: all that are to be quarantined, a few to be named of the others. That second question
+uses SUMMARY, for COMPLETE fetches the values of all unexpected rows, whatever their number.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from include.gates.rules import LAYERS, Gates, GatesError, Layer, OnFailure, Rule, TableGate
-from include.gates.sentences import observed_text, sentence
-from include.gates.verdict import Result, Verdict
+from include.gates.rules import KEY, LAYERS, Gates, GatesError, Layer, OnFailure, Rule, TableGate, raw_table
+from include.gates.sentences import observed_text, reason_text, sentence
+from include.gates.verdict import Held, Key, Reason, Result, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +34,11 @@ if TYPE_CHECKING:
     from great_expectations.core.batch_definition import BatchDefinition
     from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
     from great_expectations.datasource.fluent.sql_datasource import TableAsset
+    from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
     from great_expectations.expectations.expectation import Expectation
     from sqlalchemy import URL
 
-LANDING_ID = "_landing_id"
+LANDING_ID, ROW = KEY
 
 _NOT_EMPTY = Rule.model_construct(
     expectation="expect_table_row_count_to_be_between",
@@ -44,6 +48,20 @@ _NOT_EMPTY = Rule.model_construct(
 )
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 _SHOWN_OF_A_PROFILE = 3
+_NAMED_OF_A_FAILURE = 3
+_MOST_HELD = 100_000
+"""rows that one rule may hold at once, whatever the share: their keys are held in memory"""
+_LOST_ROWS = (
+    "select landing.landing_id from ops.landing "
+    "left join (select _landing_id, count(*) as row_count from {batch} as judged {of_landings}group by _landing_id) "
+    "as held on landing.landing_id = held._landing_id "
+    "where landing.landing_id in ({landing_ids}) and landing.entity in ({entities}) "
+    "and landing.loaded_rows is distinct from coalesce(held.row_count, 0)"
+)
+# Rows that a later landing has marked as absent stand below 0: its load is not booked with them.
+_OF_LANDINGS = f"where coalesce({ROW}, 0) >= 0 "
+_ROW_COUNT = "expect_table_row_count"
+_UNJUDGED = "not judged:"
 _SAFE_ERRORS = ("Undefined", "Insufficient", "Ambiguous", "Datatype", "QueryCanceled", "Syntax")
 """SQL errors about names, types and rights. The text of others may quote a value of a row."""
 
@@ -74,11 +92,15 @@ def check_tables(
     schema: str,
     landing_ids: Sequence[int],
     entities: Collection[str] | None = None,
+    held: Held = lambda _table, _reason: 0,
 ) -> Verdict:
     """Judge the rows that a run put into the tables of a layer, inside the database.
 
     A table that has `_landing_id` is judged by the rows of these landings, any other as a whole. Of no rows every
     expectation is true, so a table without rows fails, unless its gate has a row-count expectation of its own.
+
+    Rows that a rule with on_failure `quarantine` finds are named in `Verdict.offending`, for the caller to hold back;
+    until then the gate has not passed. Where they are more than the rule's share, it fails as with `fail`.
 
     Args:
         gate: the layer of a source's gates, `gates.layer("marts")`.
@@ -87,6 +109,7 @@ def check_tables(
         landing_ids: the run's landings.
         entities: what the run landed. Tables that come from none of these (`from` in gates.yml) are left out; None
             judges all.
+        held: how many rows of these landings are held for a reason already: they count for the share.
 
     Returns:
         The verdict. A table or column that is not there, or an expectation that cannot be evaluated, is a failed one.
@@ -113,9 +136,11 @@ def check_tables(
         there = columns.get(name)
         if there is None:
             fault = f"there is no {schema}.{name}, or {address.username} may not read it"
-            judged[name] = [_not_judged(name, rule, fault) for rule in table.rules]
+            suite = _Suite.of(name, schema, table, [], {})
+            judged[name] = [_not_judged(suite, rule, fault) for rule in table.rules]
         else:
-            ready[name] = _Suite.of(name, table, there, _placeholders(table, landing_ids, entities))
+            ready[name] = _Suite.of(name, schema, table, there, _placeholders(table, there, landing_ids, entities))
+    offending: dict[str, dict[Key, list[Reason]]] = {}
     if ready:
         with _context() as context:
             source = context.data_sources.add_postgres(
@@ -128,11 +153,14 @@ def check_tables(
                     asset = source._add_asset(_slice_asset()(name=name, schema_name=schema, landing_ids=ids))
                     batches[name] = asset.add_batch_definition_whole_table("slice")
                 judged |= _run(context, ready, batches, show_values=False)
+                _name_rows(context, ready, batches, judged)
+                offending = _hold_rows(context, ready, batches, judged, held)
             finally:
                 source.get_execution_engine().close()
     return Verdict(
         results=tuple(result for name in concerned for result in judged[name]),
         left_out=tuple(name for name in gate if name not in concerned),
+        offending=offending,
     )
 
 
@@ -150,7 +178,7 @@ def check_frame(gate: Layer, frame: pd.DataFrame, *, name: str) -> Verdict:
     """
     if name not in gate:
         raise ValueError(f"gate of landing: gates.yml has none for {name}; it has {', '.join(gate)}")
-    suite = _Suite.of(name, gate[name], list(frame.columns), {})
+    suite = _Suite.of(name, "landing", gate[name], list(frame.columns), {})
     with _context() as context:
         asset = context.data_sources.add_pandas("profile").add_dataframe_asset(name)
         batch = asset.add_batch_definition_whole_dataframe("parts")
@@ -167,15 +195,20 @@ class _Suite:
     """A table's rules, those that can be asked apart from those that cannot, which have failed already."""
 
     table: str
+    layer: str
     rules: tuple[Rule, ...]
     unaskable: Mapping[int, str]
     placeholders: Mapping[str, str]
     """what stands for `{name}` in a query"""
+    has_keys: bool
+    """whether its rows say which row of raw they are"""
 
     @classmethod
-    def of(cls, table: str, gate: TableGate, columns: Sequence[str], placeholders: Mapping[str, str]) -> _Suite:
+    def of(
+        cls, table: str, layer: str, gate: TableGate, columns: Sequence[str], placeholders: Mapping[str, str]
+    ) -> _Suite:
         rules = gate.rules
-        if not any(rule.expectation.startswith("expect_table_row_count") for rule in rules):
+        if not any(rule.expectation.startswith(_ROW_COUNT) for rule in rules):
             rules = (_NOT_EMPTY, *rules)
         unaskable = {}
         for number, rule in enumerate(rules):
@@ -184,16 +217,34 @@ class _Suite:
                 near = difflib.get_close_matches(missing[0], columns, n=2)
                 hint = f"; near are {', '.join(near)}" if near else ""
                 unaskable[number] = f"there is no column {', '.join(missing)}{hint}"
-        return cls(table, rules, unaskable, placeholders)
+        return cls(table, layer, rules, unaskable, placeholders, has_keys=set(KEY) <= set(columns))
 
     def expectations(self) -> list[Expectation]:
         """The rules that can be asked, as Great Expectations' objects."""
-        asked = []
-        for number, rule in enumerate(self.rules):
-            if number not in self.unaskable:
-                filled = {key: _filled(value, self.placeholders) for key, value in rule.arguments.items()}
-                asked.append(_expectation(rule.model_copy(update={"arguments": filled}), number))
-        return asked
+        asked = (number for number in range(len(self.rules)) if number not in self.unaskable)
+        return [_expectation(self._filled(number), number) for number in asked]
+
+    def of_rows(self, number: int, limit: int) -> Expectation:
+        """A rule once more, to learn which rows it finds."""
+        return _expectation(self._filled(number), number, rows=limit)
+
+    def _filled(self, number: int) -> Rule:
+        rule = self.rules[number]
+        filled = {key: _filled(value, self.placeholders) for key, value in rule.arguments.items()}
+        return rule.model_copy(update={"arguments": filled})
+
+    def name_of(self, rule: Rule) -> str:
+        """What a rule is about: `table.column`."""
+        column = ", ".join(_columns_of(rule))
+        return f"{self.table}.{column}" if column else self.table
+
+    def reason(self, rule: Rule) -> Reason | None:
+        """Why a row that the rule finds is held, if it is one that holds rows."""
+        if rule.on_failure is not OnFailure.QUARANTINE:
+            return None
+        column = ", ".join(_columns_of(rule)) or None
+        message = reason_text(rule, self.name_of(rule))
+        return {"layer": self.layer, "rule": rule.expectation, "column": column, "message": message}
 
 
 def _run(
@@ -205,61 +256,180 @@ def _run(
     parameters: dict[str, Any] | None = None,
 ) -> dict[str, list[Result]]:
     """One checkpoint over all tables -> the results of each, in the order of its rules."""
+    found = _validate(
+        context,
+        {table: suite.expectations() for table, suite in suites.items()},
+        batches,
+        {"result_format": "BASIC", "partial_unexpected_count": _SHOWN_OF_A_PROFILE if show_values else 0},
+        parameters,
+    )
+    return {table: list(_results(suite, found[table], show_values)) for table, suite in suites.items()}
+
+
+def _validate(
+    context: EphemeralDataContext,
+    asked: Mapping[str, Sequence[Expectation]],
+    batches: Mapping[str, BatchDefinition[Any]],
+    result_format: Mapping[str, Any],
+    parameters: dict[str, Any] | None = None,
+) -> dict[str, dict[int, ExpectationValidationResult]]:
+    """Ask expectations of each table -> what Great Expectations found, by the rule's number."""
     import great_expectations as gx
 
+    found: dict[str, dict[int, ExpectationValidationResult]] = {table: {} for table in asked}
     validations = []
-    for table, suite in suites.items():
-        if asked := suite.expectations():
-            definition = gx.ValidationDefinition(
-                name=table,
-                data=batches[table],
-                suite=context.suites.add(gx.ExpectationSuite(name=table, expectations=asked)),
-            )
-            validations.append(context.validation_definitions.add(definition))
-    found: dict[str, dict[int, ExpectationValidationResult]] = {table: {} for table in suites}
+    for table, expectations in asked.items():
+        if expectations:
+            suite = gx.ExpectationSuite(name=table, expectations=list(expectations))
+            context.suites.add_or_update(suite)
+            definition = gx.ValidationDefinition(name=table, data=batches[table], suite=context.suites.get(table))
+            validations.append(context.validation_definitions.add_or_update(definition))
     if validations:
-        checkpoint = gx.Checkpoint(
-            name="gate",
-            validation_definitions=validations,
-            result_format={
-                "result_format": "BASIC",
-                "partial_unexpected_count": _SHOWN_OF_A_PROFILE if show_values else 0,
-            },
-        )
-        for key, outcome in context.checkpoints.add(checkpoint).run(batch_parameters=parameters).run_results.items():
+        checkpoint = gx.Checkpoint(name="gate", validation_definitions=validations, result_format=dict(result_format))
+        outcomes = context.checkpoints.add_or_update(checkpoint).run(batch_parameters=parameters).run_results
+        for key, outcome in outcomes.items():
             of_table = found[key.expectation_suite_identifier.name]
             for result in outcome.results:
                 if result.expectation_config and result.expectation_config.meta:
                     of_table[result.expectation_config.meta["rule"]] = result
-    return {table: list(_results(suite, found[table], show_values)) for table, suite in suites.items()}
+    return found
+
+
+def _keys(
+    context: EphemeralDataContext,
+    suites: Mapping[str, _Suite],
+    batches: Mapping[str, BatchDefinition[Any]],
+    rules: Mapping[str, Sequence[int]],
+    limit: int,
+) -> dict[tuple[str, int], list[Key]]:
+    """Which rows rules find, so many of each at most; none where Great Expectations cannot say."""
+    if not any(rules.values()):
+        return {}
+    found = _validate(
+        context,
+        {table: [suites[table].of_rows(number, limit) for number in numbers] for table, numbers in rules.items()},
+        {table: batches[table] for table in rules},
+        {
+            "result_format": "SUMMARY",
+            "partial_unexpected_count": limit,
+            "unexpected_index_column_names": list(KEY),
+            "return_unexpected_index_query": False,
+            "exclude_unexpected_values": True,
+        },
+    )
+    keys = {}
+    for table, numbers in rules.items():
+        for number in numbers:
+            outcome = found[table].get(number)
+            listed = outcome.result.get("partial_unexpected_index_list") if outcome else None
+            pairs = (pair for some in listed or () for pair in zip(some[LANDING_ID], some[ROW], strict=True))
+            keys[table, number] = [pair for pair in pairs if None not in pair]
+    return keys
+
+
+def _name_rows(
+    context: EphemeralDataContext,
+    suites: Mapping[str, _Suite],
+    batches: Mapping[str, BatchDefinition[Any]],
+    judged: dict[str, list[Result]],
+) -> None:
+    """Failed results that stop the run name a few of their rows."""
+    failed = {
+        table: [
+            number
+            for number, (rule, result) in enumerate(zip(suite.rules, judged[table], strict=True))
+            if not result.success and result.on_failure is OnFailure.FAIL and rule.names_rows and _was_judged(result)
+        ]
+        for table, suite in suites.items()
+        if suite.has_keys
+    }
+    for (table, number), keys in _keys(context, suites, batches, failed, _NAMED_OF_A_FAILURE).items():
+        judged[table][number] = _naming(judged[table][number], keys)
+
+
+def _hold_rows(
+    context: EphemeralDataContext,
+    suites: Mapping[str, _Suite],
+    batches: Mapping[str, BatchDefinition[Any]],
+    judged: dict[str, list[Result]],
+    held: Held,
+) -> dict[str, dict[Key, list[Reason]]]:
+    """Raw table -> the rows that rules with on_failure `quarantine` find. Rules over their share fail instead."""
+    to_hold: dict[str, list[int]] = {}
+    over: dict[str, list[int]] = {}
+    for table, suite in suites.items():
+        rows = next((r.rows_checked for r in judged[table] if r.expectation.startswith(_ROW_COUNT)), None) or 0
+        for number, (rule, result) in enumerate(zip(suite.rules, judged[table], strict=True)):
+            if result.success or result.on_failure is not OnFailure.QUARANTINE:
+                continue
+            if not suite.has_keys:
+                fault = f"the table has no {LANDING_ID} and {ROW}, by which rows are quarantined"
+                judged[table][number] = replace(_not_judged(suite, rule, fault), on_failure=OnFailure.FAIL)
+            elif not _was_judged(result):
+                judged[table][number] = replace(result, on_failure=OnFailure.FAIL)
+            else:
+                before = held(raw_table(suite.layer, table), suite.reason(rule) or {})
+                count = (result.rows_unexpected or 0) + before
+                is_over = count > Decimal(str(rule.at_most)) * (rows + before) or count > _MOST_HELD
+                (over if is_over else to_hold).setdefault(table, []).append(number)
+    for (table, number), keys in _keys(context, suites, batches, over, _NAMED_OF_A_FAILURE).items():
+        share = f"{suites[table].rules[number].at_most:.3%}".rstrip("0%").rstrip(".")
+        said = f"{judged[table][number].message}, and at most {share} % of the rows may be quarantined"
+        judged[table][number] = _naming(replace(judged[table][number], on_failure=OnFailure.FAIL, message=said), keys)
+    most = max(
+        (judged[table][number].rows_unexpected or 0 for table in to_hold for number in to_hold[table]), default=0
+    )
+    offending: dict[str, dict[Key, list[Reason]]] = {}
+    for (table, number), keys in _keys(context, suites, batches, to_hold, most).items():
+        suite, result = suites[table], judged[table][number]
+        if result.rows_unexpected and not keys:
+            fault = "Great Expectations could not say which rows it found"
+            judged[table][number] = replace(_not_judged(suite, suite.rules[number], fault), on_failure=OnFailure.FAIL)
+        for key in keys:
+            of_table = offending.setdefault(raw_table(suite.layer, table), {})
+            of_table.setdefault(key, []).append(suite.reason(suite.rules[number]) or {})
+        judged[table][number] = _naming(judged[table][number], keys[:_NAMED_OF_A_FAILURE])
+    return offending
+
+
+def _was_judged(result: Result) -> bool:
+    return not (result.observed or "").startswith(_UNJUDGED)
+
+
+def _naming(result: Result, keys: Sequence[Key]) -> Result:
+    if not keys:
+        return result
+    shown = ", ".join(f"({landing_id}, {row})" for landing_id, row in sorted(keys))
+    return replace(result, message=f"{result.message}; rows ({LANDING_ID}, {ROW}) such as {shown}")
 
 
 def _results(suite: _Suite, found: Mapping[int, ExpectationValidationResult], show_values: bool) -> Iterator[Result]:
     for number, rule in enumerate(suite.rules):
         if number in suite.unaskable:
-            yield _not_judged(suite.table, rule, suite.unaskable[number])
+            yield _not_judged(suite, rule, suite.unaskable[number])
         elif number not in found:
-            yield _not_judged(suite.table, rule, "Great Expectations gave no result for it")
+            yield _not_judged(suite, rule, "Great Expectations gave no result for it")
         elif fault := _exception(found[number]) or _vacuous(found[number]):
-            yield _not_judged(suite.table, rule, fault)
+            yield _not_judged(suite, rule, fault)
         else:
-            yield _result(suite.table, rule, found[number], show_values)
+            yield _result(suite, rule, found[number], show_values)
 
 
-def _result(table: str, rule: Rule, outcome: ExpectationValidationResult, show_values: bool) -> Result:
+def _result(suite: _Suite, rule: Rule, outcome: ExpectationValidationResult, show_values: bool) -> Result:
     detail = outcome.result
     checked = detail.get("element_count")
     unexpected = 0 if checked == 0 else detail.get("unexpected_count")
     if checked is not None:
         checked -= detail.get("missing_count") or 0
-    elif rule.expectation.startswith("expect_table_row_count"):
+    elif rule.expectation.startswith(_ROW_COUNT):
         checked = detail.get("observed_value")
     observed = observed_text(rule, detail, checked, unexpected, show_values=show_values)
-    column = ", ".join(_columns_of(rule)) or None
+    if rule.on_failure is OnFailure.QUARANTINE and unexpected is None:
+        unexpected = detail.get("observed_value")  # a query's, whose rows are the table's own
     return Result(
-        table=table,
+        table=suite.table,
         expectation=rule.expectation,
-        column=column,
+        column=", ".join(_columns_of(rule)) or None,
         arguments=rule.arguments,
         on_failure=rule.on_failure,
         success=bool(outcome.success),
@@ -268,29 +438,28 @@ def _result(table: str, rule: Rule, outcome: ExpectationValidationResult, show_v
         observed=observed,
         message=sentence(
             rule,
-            f"{table}.{column}" if column else table,
+            suite.name_of(rule),
             checked,
             unexpected,
             observed,
             rows="parts" if show_values else "rows",
         ),
+        reason=suite.reason(rule),
     )
 
 
-def _not_judged(table: str, rule: Rule, fault: str) -> Result:
-    column = ", ".join(_columns_of(rule)) or None
-    name = f"{table}.{column}" if column else table
+def _not_judged(suite: _Suite, rule: Rule, fault: str) -> Result:
     return Result(
-        table=table,
+        table=suite.table,
         expectation=rule.expectation,
-        column=column,
+        column=", ".join(_columns_of(rule)) or None,
         arguments=rule.arguments,
         on_failure=rule.on_failure,
         success=False,
         rows_checked=None,
         rows_unexpected=None,
-        observed=f"not judged: {fault}",
-        message=f"{name}: {rule.expectation} could not be judged: {fault}",
+        observed=f"{_UNJUDGED} {fault}",
+        message=f"{suite.name_of(rule)}: {rule.expectation} could not be judged: {fault}",
     )
 
 
@@ -302,9 +471,12 @@ def _columns_of(rule: Rule) -> list[str]:
     return [] if rule.expectation.startswith("expect_table_columns") else columns
 
 
-def _placeholders(table: TableGate, landing_ids: Sequence[int], entities: Collection[str] | None) -> dict[str, str]:
+def _placeholders(
+    table: TableGate, columns: Collection[str], landing_ids: Sequence[int], entities: Collection[str] | None
+) -> dict[str, str]:
     names = [entity for entity in table.entities if entities is None or entity in entities]
     return {
+        "{lost_rows}": _LOST_ROWS.replace("{of_landings}", _OF_LANDINGS if ROW in columns else ""),
         "{landing_ids}": ", ".join(str(int(landing_id)) for landing_id in landing_ids),
         "{entities}": ", ".join("'" + name.replace("'", "''") + "'" for name in names) or "null",
     }
@@ -357,17 +529,63 @@ def _counted_query() -> type[Expectation]:
     return CountedRowsExpectation
 
 
-def _expectation(rule: Rule, number: int) -> Expectation:
-    """The rule as Great Expectations' object, its number in `meta` to find the result by."""
+@cache
+def _query_of_rows() -> type[Expectation]:
+    """UnexpectedRowsExpectation that gives the keys of its rows, however many: Great Expectations' own stops at 200."""
+    from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
+    from great_expectations.expectations.metrics.query_metrics.query_table.unexpected_rows_query_table import (
+        UnexpectedRowsQueryTable,
+    )
+
+    class UnexpectedRowsQueryKeys(UnexpectedRowsQueryTable):
+        metric_name = "unexpected_rows_query.keys"
+
+        @classmethod
+        def _get_sqlalchemy_records_from_substituted_batch_subquery(
+            cls,
+            substituted_batch_subquery: str,
+            execution_engine: SqlAlchemyExecutionEngine,
+            fetch_all: bool = True,  # noqa: ARG003
+        ) -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = super()._get_sqlalchemy_records_from_substituted_batch_subquery(
+                substituted_batch_subquery, execution_engine, fetch_all=True
+            )
+            return rows
+
+    class KeysOfRowsExpectation(UnexpectedRowsExpectation):
+        metric_dependencies = (UnexpectedRowsQueryKeys.metric_name,)
+
+        def _validate(self, metrics: dict[str, Any], *_: object, **__: object) -> dict[str, Any]:
+            rows = metrics[UnexpectedRowsQueryKeys.metric_name]
+            # in columns, as Great Expectations lists those of its own expectations
+            listed = [{name: [row[name] for row in rows] for name in KEY}]
+            return {"success": not rows, "result": {"partial_unexpected_index_list": listed}}
+
+    return KeysOfRowsExpectation
+
+
+def _expectation(rule: Rule, number: int, *, rows: int | None = None) -> Expectation:
+    """The rule as Great Expectations' object, its number in `meta` to find the result by.
+
+    With `rows` it is to say which rows it finds, so many at most.
+    """
     _quiet()
     from great_expectations.compatibility.pydantic import ValidationError
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError
     from great_expectations.expectations.registry import get_expectation_impl
 
     try:
-        counted = rule.expectation == "unexpected_rows_expectation"
-        kind: Any = _counted_query() if counted else get_expectation_impl(rule.expectation)
-        expectation: Expectation = kind(**rule.arguments, meta={"rule": number})
+        kind: Any
+        arguments = rule.arguments
+        if rule.expectation != "unexpected_rows_expectation":
+            kind = get_expectation_impl(rule.expectation)
+        elif rows is None:
+            kind = _counted_query()
+        else:
+            kind, query = _query_of_rows(), str(arguments["unexpected_rows_query"]).rstrip("; \t\r\n")
+            keys = f"select distinct {', '.join(KEY)} from ({query}) as found limit {rows}"  # noqa: S608
+            arguments = {**arguments, "unexpected_rows_query": keys}
+        expectation: Expectation = kind(**arguments, meta={"rule": number})
     except ValidationError as faults:
         allowed = [*kind.domain_keys, *kind.success_keys]
         # one fault an argument: a union complains once for each of its types

@@ -7,11 +7,24 @@
           - expect_column_values_to_not_be_null: {column: [trip_key, vendor_key]}
             on_failure: fail                # fail: nothing further down runs; warn: it is recorded, no more
             why: the key readers join on
+    staging:
+      stg_tlc__yellow_trips:
+        expect:
+          - expect_column_values_to_not_be_null: {column: picked_up_at}
+            on_failure: quarantine          # the rows that are not as expected are held back, the others go on
+            at_most: 0.001                  # the share that may be held back, 0.01 if it is not given; over it: fail
+            why: a trip without its beginning is in no day
+
+`quarantine` moves rows from raw to the schema `quarantine`, so it is for raw and staging alone, for staging tables that
+are views of the raw table of their name (`stg_<source>__<entity>` of `<source>__<entity>`) and show `_landing_id` and
+`_row`, and for expectations that say which rows they mean.
 
 Expectations and their arguments are those of Great Expectations (https://greatexpectations.io/expectations), but that
 `column` may be a list: the entry then stands for one expectation a column. The query of an unexpected_rows_expectation
-may name `{batch}` (the run's rows of the table), `{landing_ids}` and `{entities}` (lists for an SQL `in`). `from` may
-be left out: in raw the table's name says it (`<source>__<entity>`), elsewhere the table is always judged.
+may name `{batch}` (the run's rows of the table), `{landing_ids}` and `{entities}` (lists for an SQL `in`), or be
+`{lost_rows}` alone: the landings of which the table has not as many rows as their loads have booked. With quarantine
+it selects `_landing_id` and `_row`. `from` may be left out: in raw the table's name says it (`<source>__<entity>`),
+elsewhere the table is always judged.
 """
 
 from __future__ import annotations
@@ -46,7 +59,27 @@ class OnFailure(StrEnum):
 
     FAIL = "fail"
     WARN = "warn"
-    # QUARANTINE joins them here, with what check.py then asks for (the keys of the failing rows) and what moves them.
+    QUARANTINE = "quarantine"
+
+
+AT_MOST = 0.01
+"""share of the rows judged that may be quarantined where a rule does not say"""
+
+KEY = ("_landing_id", "_row")
+"""the columns that say which row of raw a row is"""
+
+_BY_QUERY = "unexpected_rows_expectation"
+_OF_ROWS = (
+    "expect_column_values_",
+    "expect_column_value_lengths_",
+    "expect_column_pair_values_",
+    "expect_select_column_values_",
+    "expect_multicolumn_sum_to_equal",
+    "expect_multicolumn_values_to_be_equal",
+    _BY_QUERY,
+)
+_OF_NO_ROWS = ("_be_of_type", "_in_type_list", "_be_increasing", "_be_decreasing", "_be_outliers")
+"""of the former those that are about a column or an order"""
 
 
 class Rule(BaseModel):
@@ -57,7 +90,29 @@ class Rule(BaseModel):
     expectation: str
     arguments: dict[str, Any]
     on_failure: OnFailure
+    at_most: float = Field(default=AT_MOST, gt=0, le=1)
+    """with quarantine: the share of the rows judged that may be held back"""
     why: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rows_can_be_held(self) -> Rule:
+        if self.on_failure is not OnFailure.QUARANTINE:
+            if "at_most" in self.model_fields_set:
+                raise ValueError(f"at_most goes with on_failure: quarantine, not with {self.on_failure}")
+            return self
+        if not self._is_of_rows:
+            raise ValueError(
+                "on_failure: quarantine is for expectations that say which rows they mean; "
+                f"{self.expectation} is about a whole table: choose fail or warn"
+            )
+        if "mostly" in self.arguments:
+            raise ValueError("with on_failure: quarantine it is at_most that says how many rows may fail, not mostly")
+        if not self.names_rows:
+            raise ValueError(
+                "with on_failure: quarantine its query must select _landing_id and _row, by which the rows are found "
+                "in raw"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +120,7 @@ class Rule(BaseModel):
         """`{<expectation>: {arguments}, on_failure: …, why: …}` -> the fields of this model."""
         if not isinstance(entry, Mapping):
             raise ValueError(f"must be a mapping of an expectation, on_failure and why, not {type(entry).__name__}")
-        names = [str(key) for key in entry if key not in ("on_failure", "why")]
+        names = [str(key) for key in entry if key not in ("on_failure", "at_most", "why")]
         if len(names) != 1:
             raise ValueError(
                 f"must name one expectation beside on_failure and why; it has {', '.join(names) or 'none'}"
@@ -84,6 +139,20 @@ class Rule(BaseModel):
             raise ValueError(f"{name}: {', '.join(reserved)} cannot be set in gates.yml")
         rest = {key: value for key, value in entry.items() if key != name}
         return {"expectation": name, "arguments": dict(arguments), **rest}
+
+    @property
+    def _is_of_rows(self) -> bool:
+        return self.expectation.startswith(_OF_ROWS) and not self.expectation.endswith(_OF_NO_ROWS)
+
+    @property
+    def names_rows(self) -> bool:
+        """Whether Great Expectations can say by `_landing_id` and `_row` which rows are not as expected."""
+        if self.expectation != _BY_QUERY:
+            return self._is_of_rows
+        query = str(self.arguments.get("unexpected_rows_query", ""))
+        if not query.lstrip().lower().startswith("with"):
+            query = re.split(r"\bfrom\b", query, maxsplit=1, flags=re.IGNORECASE)[0]
+        return all(re.search(rf"\b{name}\b", query) for name in KEY)
 
     def for_each_column(self) -> Iterator[Rule]:
         """This rule, or where `column` is a list, the rule of each of its columns."""
@@ -153,6 +222,25 @@ class Gates(BaseModel):
                 self.raw[name] = table.model_copy(update={"entities": (entity,)})
         return self
 
+    @model_validator(mode="after")
+    def _quarantine_has_a_raw_table(self) -> Gates:
+        for layer in LAYERS:
+            for name, table in self.layer(layer).items():
+                if not any(rule.on_failure is OnFailure.QUARANTINE for rule in table.expect):
+                    continue
+                if layer not in ("raw", "staging"):
+                    what = "a landing is judged as a whole" if layer == "landing" else "a mart's row is made of many"
+                    raise ValueError(
+                        f"{layer}.{name}: on_failure: quarantine is for raw and staging, whose rows are rows of raw; "
+                        f"{what}: choose fail or warn"
+                    )
+                if layer == "staging" and raw_table(layer, name) not in self.raw:
+                    raise ValueError(
+                        f"staging.{name}: on_failure: quarantine needs the raw table of its name, and raw has no "
+                        f"{raw_table(layer, name)}; it has {', '.join(self.raw)}"
+                    )
+        return self
+
     @property
     def file(self) -> str:
         """The file's place below include/, for messages."""
@@ -162,6 +250,11 @@ class Gates(BaseModel):
         """The gate of a layer by its name."""
         layer: Layer = getattr(self, name)
         return layer
+
+
+def raw_table(layer: str, table: str) -> str:
+    """The raw table whose rows a table of raw or staging shows; a staging table's is `stg_` and that name."""
+    return table.removeprefix("stg_") if layer == "staging" else table
 
 
 def load_gates(path: Path) -> Gates:

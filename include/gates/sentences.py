@@ -46,18 +46,12 @@ def sentence(
     rule: Rule, name: str, checked: int | None, unexpected: int | None, observed: str | None, *, rows: str = "rows"
 ) -> str:
     """What was found and what was expected: `fact_taxi_trip.trip_key: 3 of 56,551 rows are null; expected none`."""
-    words = {
-        **rule.arguments,
-        "value_set": ", ".join(map(str, rule.arguments.get("value_set") or ())),
-        "between": _between(rule.arguments),
-        "greater": ">=" if rule.arguments.get("or_equal") else ">",
-    }
     if checked is not None and unexpected is not None:
         mostly = float(rule.arguments.get("mostly", 1))
         allowed = "none" if mostly >= 1 else f"at most {_percent(1 - mostly)}"
         share = f" ({_percent(unexpected / checked)})" if checked and unexpected and mostly < 1 else ""
         is_are = "is" if unexpected == 1 else "are"
-        what = _UNEXPECTED.get(rule.expectation, "not as expected").format(**words)
+        what = _UNEXPECTED.get(rule.expectation, "not as expected").format(**_words(rule))
         shown = f" ({observed})" if observed and not observed[0].isdigit() else ""
         condition = f" where {c}" if (c := rule.arguments.get("row_condition")) else ""
         return (
@@ -70,6 +64,12 @@ def sentence(
         return f"{name}: {observed}; expected none, for {rule.why}"
     arguments = ", ".join(f"{key}={value}" for key, value in rule.arguments.items() if key != "column")
     return f"{name}: {observed or 'not as expected'}; expected {rule.expectation.removeprefix('expect_')}({arguments})"
+
+
+def reason_text(rule: Rule, name: str) -> str:
+    """Why a row is held, the same for all of them: `stg_tlc__yellow_trips.picked_up_at is null: a trip …`."""
+    what = _UNEXPECTED.get(rule.expectation, "not as expected").format(**_words(rule))
+    return f"{name} is {what}: {rule.why}"
 
 
 def observed_text(
@@ -106,6 +106,15 @@ def observed_text(
         # Great Expectations writes times as text; any other text may be somebody's name
         return value if "column_m" in rule.expectation and _is_time(value) else "a text"
     return f"{len(value):,} values" if isinstance(value, list | set | tuple | dict) else None
+
+
+def _words(rule: Rule) -> Mapping[str, Any]:
+    return {
+        **rule.arguments,
+        "value_set": ", ".join(map(str, rule.arguments.get("value_set") or ())),
+        "between": _between(rule.arguments),
+        "greater": ">=" if rule.arguments.get("or_equal") else ">",
+    }
 
 
 def _between(arguments: Mapping[str, Any]) -> str:

@@ -51,7 +51,9 @@ def test_a_failed_fail_expectation_fails_the_gate(rides: Warehouse, gates_of: Ga
         4,
         1,
     )
-    assert failure.message == "tlc__rides.rider: 1 of 4 rows is null; expected none"
+    assert failure.message == (
+        "tlc__rides.rider: 1 of 4 rows is null; expected none; rows (_landing_id, _row) such as (2, 1)"
+    )
 
 
 def test_a_failed_warn_expectation_does_not_fail_the_gate(rides: Warehouse, gates_of: GatesFile) -> None:
@@ -191,9 +193,11 @@ def test_numbers_and_counts_are_shown(rides: Warehouse, gates_of: GatesFile) -> 
     )
     assert [failure.message for failure in verdict.failures][:4] == [
         "tlc__rides.fare: minimum is -70; expected at least 0",
-        "tlc__rides.rider: 2 of 3 rows are repeated; expected none",
-        "tlc__rides.fare: 1 of 4 rows is not between 0 and 1,000; expected none",
-        "tlc__rides.fare: 2 of 4 rows are not one of 5, 6; expected none",
+        "tlc__rides.rider: 2 of 3 rows are repeated; expected none; rows (_landing_id, _row) such as (2, 0), (2, 3)",
+        "tlc__rides.fare: 1 of 4 rows is not between 0 and 1,000; expected none; "
+        "rows (_landing_id, _row) such as (2, 2)",
+        "tlc__rides.fare: 2 of 4 rows are not one of 5, 6; expected none; "
+        "rows (_landing_id, _row) such as (2, 2), (2, 3)",
     ]
     assert "missing: tip" in verdict.failures[4].message
 

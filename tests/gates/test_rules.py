@@ -27,7 +27,7 @@ def test_loading_gates_does_not_import_great_expectations() -> None:
 def test_known_expectations_hold_all_that_great_expectations_registers() -> None:
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-    ours = {"counted_rows_expectation"}
+    ours = {"counted_rows_expectation", "keys_of_rows_expectation"}
     assert set(list_registered_expectation_implementations()) - ours <= known_expectations()
 
 
@@ -60,11 +60,33 @@ def test_a_raw_table_is_of_the_entity_in_its_name(gates_of: GatesFile) -> None:
     [
         (
             f"{{{NOT_NULL}: {{column: fare}}, on_failure: fial, why: w}}",
-            "gates.yml: raw.tlc__rides[1].on_failure 'fial' is not one of fail, warn",
+            "gates.yml: raw.tlc__rides[1].on_failure 'fial' is not one of fail, warn, quarantine",
         ),
         (
-            f"{{{NOT_NULL}: {{column: fare}}, on_failure: quarantine, why: w}}",
-            "gates.yml: raw.tlc__rides[1].on_failure 'quarantine' is not one of fail, warn",
+            f"{{{NOT_NULL}: {{column: fare}}, on_failure: fail, at_most: 0.1, why: w}}",
+            "gates.yml: raw.tlc__rides[1]: at_most goes with on_failure: quarantine, not with fail",
+        ),
+        (
+            f"{{{NOT_NULL}: {{column: fare}}, on_failure: quarantine, at_most: 0, why: w}}",
+            "gates.yml: raw.tlc__rides[1].at_most 0: ",
+        ),
+        (
+            f"{{{NOT_NULL}: {{column: fare, mostly: 0.9}}, on_failure: quarantine, why: w}}",
+            "gates.yml: raw.tlc__rides[1]: with on_failure: quarantine it is at_most that says",
+        ),
+        (
+            "{expect_column_max_to_be_between: {column: fare, max_value: 9}, on_failure: quarantine, why: w}",
+            "gates.yml: raw.tlc__rides[1]: on_failure: quarantine is for expectations that say which rows they mean; "
+            "expect_column_max_to_be_between is about a whole table: choose fail or warn",
+        ),
+        (
+            "{expect_compound_columns_to_be_unique: {column_list: [fare, rider]}, on_failure: quarantine, why: w}",
+            "gates.yml: raw.tlc__rides[1]: on_failure: quarantine is for expectations that say which rows",
+        ),
+        (
+            "{unexpected_rows_expectation: {unexpected_rows_query: 'select _row from {batch} where _landing_id > 0'}, "
+            "on_failure: quarantine, why: w}",
+            "gates.yml: raw.tlc__rides[1]: with on_failure: quarantine its query must select _landing_id and _row",
         ),
         (
             "{expect_column_values_not_be_null: {column: fare}, on_failure: fail, why: w}",
@@ -121,6 +143,35 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> Non
         load_gates(tmp_path / "gates.yml")
     assert message in str(error.value)
     assert "gates.yml: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "table", "message"),
+    [
+        (
+            "landing",
+            "rides",
+            "landing.rides: on_failure: quarantine is for raw and staging, whose rows are rows of raw",
+        ),
+        (
+            "marts",
+            "fact",
+            "marts.fact: on_failure: quarantine is for raw and staging, whose rows are rows of raw; a mart",
+        ),
+        (
+            "staging",
+            "stg_tlc__all",
+            "staging.stg_tlc__all: on_failure: quarantine needs the raw table of its name, and ",
+        ),
+    ],
+)
+def test_rows_are_quarantined_only_where_they_are_rows_of_raw(
+    gates_of: GatesFile, layer: str, table: str, message: str
+) -> None:
+    with pytest.raises(GatesError) as error:
+        gates_of(layer, table, entry(NOT_NULL, "quarantine", column="fare"))
+    assert message in str(error.value)
+    assert gates_of("staging", "stg_tlc__rides", entry(NOT_NULL, "quarantine", column="fare"))
 
 
 def test_a_source_without_gates_is_refused(tmp_path: Path) -> None:
