@@ -144,9 +144,9 @@ def build_dag(name: str) -> DAG:
 
 @task
 def _fetch(source_name: str, entity: str) -> list[Any]:
-    """Fetch and land one entity; in a run from landings, find those of the partitions asked for instead."""
+    """Fetch and land one entity; in a run from landings, find those that are asked for instead."""
     from include.extract import ApiClient, KeyRefused
-    from include.pipeline import connections, steps
+    from include.pipeline import connections, held, steps
 
     source, context = load_source(source_name), get_current_context()
     params = run_params(source, context)
@@ -157,6 +157,9 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
             raise AirflowFailException("until is for runs from landings: give from_landing too, or run `backfill`")
         if params["all_landings"] and not params["from_landing"]:
             raise AirflowFailException("all_landings is for runs from landings: give from_landing too")
+        if params["redrive"]:
+            only, landing_id = params["redrive_entity"], params["redrive_landing"]
+            return held.to_redrive(source, entity, dsn=dsn, only=only, landing_id=landing_id)
         if params["from_landing"]:
             asked = _partitions_of_replay(source, entity, params, partition)
             return steps.fetched_before(source, entity, asked, params, store=store, dsn=dsn)
@@ -198,7 +201,7 @@ def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None])
     own = [landing for of_entity in fetched for landing in of_entity or ()]
     landed = steps.with_pending(source, own, store=store, dsn=dsn)
     is_replay = get_current_context()["params"]["from_landing"]
-    if steps.only_lookups(source, landed):
+    if not landed or (steps.only_lookups(source, landed) and not get_current_context()["params"]["redrive"]):
         raise _skip("nothing new to load; the skipped fetch tasks say why")
     kept, verdicts = [], []
     gates = load_gates(SOURCES / source_name / "gates.yml")
@@ -247,17 +250,19 @@ def _load(source_name: str, entity: str) -> int:
 
 @task
 def _gate(source_name: str, layer: LayerName) -> None:
-    """Gate the run's rows of one layer inside the warehouse."""
-    from include.gates import check_tables
-    from include.pipeline import connections
+    """Gate the run's rows of one layer inside the warehouse; what a rule says so of goes to quarantine."""
+    from include.pipeline import connections, held
 
-    landings = _landings()
-    verdict = check_tables(
-        load_gates(SOURCES / source_name / "gates.yml").layer(layer),
-        url=connections.warehouse_dsn(connections.GATE),
-        schema=layer,
-        landing_ids=[landing["landing_id"] for landing in landings],
-        entities=[landing["entity"] for landing in landings],
+    gate, landings = load_gates(SOURCES / source_name / "gates.yml").layer(layer), _landings()
+    loader_dsn = connections.warehouse_dsn(connections.LOADER)
+    verdict = held.judge(
+        gate,
+        layer,
+        landings,
+        gate_dsn=connections.warehouse_dsn(connections.GATE),
+        loader_dsn=loader_dsn,
+        dag_run_id=get_current_context()["run_id"],
+        fence=_fence(loader_dsn) if held.holds_rows(gate) else None,
     )
     _conclude(verdict, source_name, layer, landings)
 
@@ -497,6 +502,15 @@ def _params(source: Source) -> dict[str, Param]:
         ),
         "redrive": Param(
             False, type="boolean", description="Load again the landings that have rows in quarantine; fetch nothing."
+        ),
+        "redrive_entity": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *source.entities],
+            description="With redrive: the landings of this entity alone.",
+        ),
+        "redrive_landing": Param(
+            None, type=["null", "integer"], description="With redrive: this landing alone, by its `_landing_id`."
         ),
     }
 
