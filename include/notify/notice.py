@@ -118,7 +118,7 @@ def of_deadline(context: Mapping[str, Any], source: str, minutes: int) -> Notice
             "Source": source,
             "Run": str(run["dag_run_id"]),
             "State": str(run["state"]),
-            "Queued": _time(run.get("queued_at")),
+            "Due": _time(run.get("logical_date")),
             "Deadline": f"{_time(context['deadline']['deadline_time'])}, {minutes} minutes after",
         },
         next_step="See which task it waits for. Readers of analytics keep the last good state until it publishes.",

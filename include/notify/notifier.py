@@ -58,7 +58,8 @@ def callbacks(notify: Mapping[str, Any], *, source: str) -> Callbacks:
     if deadline := notify.get("deadline"):
         minutes = int(deadline["minutes"])
         of_dag["deadline"] = DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            # not when it was queued: Airflow 3.3 then cannot clear a task (https://github.com/apache/airflow/issues/70368)
+            reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
             interval=timedelta(minutes=minutes),
             callback=AsyncCallback(
                 mail_deadline,
@@ -92,7 +93,9 @@ class MailNotifier(BaseNotifier):
 async def mail_deadline(
     *, source: str, minutes: int, to: Sequence[str], context: Mapping[str, Any] | None = None
 ) -> None:
-    """Mail that a run is late. Called by Airflow's triggerer."""
+    """Mail that a run is late. Called by Airflow's triggerer. A backfill's runs are all late and no news."""
+    if context and context["dag_run"].get("run_type") == "backfill":
+        return
     if (addresses := _addresses(to)) and context:
         told = notice.of_deadline(context, source, minutes)
         await mail.send_async(mail.compose(to=addresses, subject=told.subject, text=told.text(), html=told.html()))

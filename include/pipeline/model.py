@@ -185,10 +185,10 @@ class Freshness(Strict):
 
 
 class Deadline(Strict):
-    """Whom to tell when a run has not ended this long after it was queued."""
+    """Whom to tell when a scheduled run has not ended this long after it was due."""
 
     minutes: int = Field(ge=1)
-    """from when the run was queued"""
+    """from when the run was due"""
     mail: tuple[Mail, ...] = ()
     """addresses; those of SLUICE_ALERT_TO by default"""
 

@@ -21,8 +21,9 @@ LATE: dict[str, Any] = {
     "dag_run": {
         "dag_id": "driven",
         "dag_run_id": "scheduled__2026-11-20T06:00:00+00:00",
+        "run_type": "scheduled",
         "state": "running",
-        "queued_at": "2026-11-20T06:00:01.5Z",
+        "logical_date": "2026-11-20T06:00:00Z",
     },
     "deadline": {"id": "1", "deadline_time": BEGUN + timedelta(minutes=120)},
 }
@@ -43,6 +44,16 @@ def test_a_missed_deadline_is_mailed_by_an_async_callback_as_the_triggerer_calls
     assert (mail["Subject"], mail["X-Envelope-To"]) == ("[Sluice] driven: the run is late", "early@example.com")
     assert "Deadline:  2026-11-20 08:00:00 UTC, 120 minutes after" in plain(mail)
     assert "/dags/driven/runs/scheduled__2026-11-20T06%3A00%3A00%2B00%3A00" in page(mail)
+
+
+def test_runs_of_a_backfill_are_late_by_nature_and_mailed_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = LATE | {"dag_run": LATE["dag_run"] | {"run_type": "backfill"}}
+    with mailbox(tmp_path) as box:
+        monkeypatch.setenv("AIRFLOW_CONN_SLUICE_SMTP", box.connection)
+        asyncio.run(mail_deadline(source="driven", minutes=120, to=["early@example.com"], context=late))
+        assert box.mails() == []
 
 
 def test_a_run_that_has_ended_well_is_mailed_where_it_is_asked_for(
