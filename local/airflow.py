@@ -19,6 +19,8 @@ from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
 
 APIS = (*APIS_WITH_KEY, "tlc")
 ADMIN = "admin"
+POOLS = {"SLUICE_FETCH_POOL": "api_calls", "SLUICE_LOAD_POOL": "raw_loads"}
+"""of airflow_settings.example.yaml, which this stack always has"""
 BUCKET = "sluice-lake"
 _STEP_ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "sluice_reporter")
 
@@ -90,6 +92,7 @@ def env(home: Home) -> dict[str, str]:
         **connections(home),
         **dbt_env(home),
         "SLUICE_BUCKET": BUCKET,
+        **POOLS,
         "SLUICE_DOCS_URI": home.docs.as_uri(),
         "SLUICE_DOCS_URL": f"http://{ports.HOST}:{home.ports['docs']}",
         "SLUICE_ALERT_TO": os.environ.get("SLUICE_ALERT_TO", "operator@localhost"),

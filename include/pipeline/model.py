@@ -215,6 +215,15 @@ class Dbt(Strict):
     """path:models/marts,tag:<source> by default"""
 
 
+class Pools(Strict):
+    """Airflow pools that bound how many of the source's tasks run at once; a task in a pool that is not there waits."""
+
+    fetch: str | None = None
+    """of the tasks that ask the API; by default the one of the environment's SLUICE_FETCH_POOL, else Airflow's own"""
+    load: str | None = None
+    """of the tasks that load raw tables; by default the one of SLUICE_LOAD_POOL, else Airflow's own"""
+
+
 class Entity(Strict):
     """One kind of thing that a source serves: one request shape or drop of files, one raw table."""
 
@@ -358,6 +367,8 @@ class Source(Strict):
     """where links and redirects may lead besides the connection's own host: host or host:port"""
     calls_per_minute: int | None = Field(default=None, ge=1)
     """rate budget; a connection's extra `calls_per_minute` goes first, since limits belong to the key"""
+    pools: Pools = Pools()
+    """bounds for backfills, whose runs go side by side"""
     timeout_seconds: float = Field(default=60, gt=0)
     """most seconds to connect, and of silence while reading"""
     tries: int = Field(default=8, ge=1)

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from dotenv import dotenv_values
 
 from include.warehouse.bootstrap import ROLES
-from local import ports, postgres, process, s3, stack
+from local import airflow, ports, postgres, process, s3, stack
 from tests.frame.conftest import BIN, PROJECT, Run, call
 
 COMPOSE = PROJECT / "docker-compose.override.yml"
@@ -152,6 +152,7 @@ def test_pools_of_dbt_models_are_declared() -> None:
     assert all(pool["pool_description"] for pool in declared.values())
     wanted = re.findall(r"\bpool: (\w+)", (PROJECT / "dbt_project" / "dbt_project.yml").read_text())
     assert set(wanted) <= set(declared)
+    assert set(airflow.POOLS.values()) <= set(declared)
 
 
 def test_the_image_build_makes_the_manifest_that_cosmos_reads(image: Path) -> None:
