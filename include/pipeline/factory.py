@@ -44,6 +44,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 DBT_PROJECT = Path(os.environ.get("SLUICE_DBT_PROJECT_DIR", PROJECT / "dbt_project"))
 DBT_MANIFEST = Path(os.environ.get("SLUICE_DBT_MANIFEST", DBT_PROJECT / "target" / "manifest.json"))
 DOCS_URI = os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_uri())
+# Airflow's own pool is there on any installation; a task in one that is not waits for ever
+FETCH_POOL = os.environ.get("SLUICE_FETCH_POOL", "default_pool")
+LOAD_POOL = os.environ.get("SLUICE_LOAD_POOL", "default_pool")
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
@@ -110,13 +113,17 @@ def build_dag(name: str) -> DAG:
     ) as dag:
         with TaskGroup("landing", tooltip="Fetched and stored in S3 as it came"):
             fetched = {
-                name: _fetch.override(task_id=f"fetch_{name}", trigger_rule=_trigger_rule(entity))(source.name, name)
+                name: _fetch.override(
+                    task_id=f"fetch_{name}",
+                    trigger_rule=_trigger_rule(entity),
+                    pool=source.pools.fetch or FETCH_POOL,
+                )(source.name, name)
                 for name, entity in source.entities.items()
             }
         landed = _gate_landing.override(task_id=LANDED)(source.name, list(fetched.values()))
         with TaskGroup("raw", tooltip="Loaded as it came, with its lineage") as raw:
             for name in source.entities:
-                _load.override(task_id=f"load_{name}")(source.name, name)
+                _load.override(task_id=f"load_{name}", pool=source.pools.load or LOAD_POOL)(source.name, name)
         gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw")
         turn = _await_turn.override(task_id="await_turn")(source.name)
         staging = _models("staging", source.dbt.staging or f"path:models/staging/{source.name}")
