@@ -25,10 +25,27 @@
     {%- if not is_incremental() -%}
         true
     {%- elif ids -%}
-        {{ column }} in ({{ ids | join(', ') }})
+        {{ column }} in ({{ ids | join(', ') }}){{ of_erased_person() }}
     {%- else -%}
         {{ column }} > (select coalesce(max(held._landing_id), 0) from {{ this }} as held)
     {%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    Narrows a slice to one person who was erased, by the var `erased` ("personal_number=erased-4f…"): what is built anew
+    is the person's alone, and everybody else's rows stay as they are. Models whose source has persons say
+    landing_filter() of a relation that has this column.
+-#}
+{% macro of_erased_person() -%}
+    {%- set erased = var('erased') | string -%}
+    {%- if erased -%}
+        {%- if not modules.re.fullmatch('[a-z_][a-z0-9_]*=erased-[0-9a-f]{32}', erased) -%}
+            {{ exceptions.raise_compiler_error("var erased: give it as column=erased-<32 hexadecimal digits>") }}
+        {%- endif -%}
+        {{ return(" and " ~ erased.split('=')[0] ~ " = '" ~ erased.split('=')[1] ~ "'") }}
+    {%- endif -%}
+    {{ return('') }}
 {%- endmacro %}
 
 

@@ -87,6 +87,7 @@ class Manifest(BaseModel):
         asked: Which documents answer which request, where there were several, in the order of the documents.
         refused: Requests that the API refused.
         fetched_at: When the landing began (UTC): what it holds is at least as new.
+        erased_at: When a person was last erased from it (UTC), which is all that ever changes a landing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -107,3 +108,4 @@ class Manifest(BaseModel):
     asked: tuple[Asked, ...] = ()
     refused: tuple[Refusal, ...]
     fetched_at: datetime
+    erased_at: datetime | None = None

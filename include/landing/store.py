@@ -506,6 +506,19 @@ class LandingWriter:
             self._documents = None
 
 
+def upload(store: LandingStore, key: str, chunks: Iterable[bytes]) -> int:
+    """Write an object as a whole or not at all, whatever its size; return that in bytes."""
+    made = _Upload(store.client, store.bucket, "", key)
+    try:
+        for chunk in chunks:
+            made.write(chunk)
+        made.finish()
+    except BaseException:
+        made.abort()
+        raise
+    return made.bytes
+
+
 def _lines(chunks: Iterable[bytes], uri: str) -> Iterator[bytes]:
     """What newlines separate; after the last of them, only what is there."""
     rest = b""

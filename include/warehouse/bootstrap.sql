@@ -177,6 +177,61 @@ create table if not exists ops.turn (
 );
 comment on table ops.turn is 'The run that builds and publishes the models of a source; it holds the turn until it has ended (turn.py).';
 
+create table if not exists ops.erasure (
+    erasure_id bigint generated always as identity primary key,
+    source text not null,
+    pseudonym text not null unique,
+    erased_by text not null,
+    begun_at timestamptz not null default now(),
+    finished_at timestamptz,
+    objects bigint not null default 0,
+    records bigint not null default 0,
+    "rows" bigint not null default 0,
+    tables bigint not null default 0,
+    places_searched bigint,
+    salt bytea,
+    working bytea
+);
+comment on table ops.erasure is 'Persons erased: how much, when, by whom. Not who: nothing here leads to the person once finished_at is set.';
+comment on column ops.erasure.pseudonym is 'What stands in the place of the person; random.';
+comment on column ops.erasure.objects is 'Objects in S3 rewritten or deleted.';
+comment on column ops.erasure.working is 'Until it is finished: what to search for, encrypted with a key made of the person''s value, so that who goes on after a crash must know it.';
+
+-- Values of a person out of the bookkeeping, which should hold none: one left in a message or a request is replaced.
+create or replace function ops.erase_text(patterns text [], replacement text)
+returns bigint
+language plpgsql security definer set search_path = pg_catalog
+as $$
+declare
+    place record;
+    one text;
+    found bigint;
+    total bigint := 0;
+begin
+    if replacement !~ '^erased(-[0-9a-f]{32})?$' then
+        raise exception 'ops.erase_text puts nothing but a pseudonym in the place of a value';
+    end if;
+    for place in
+        select c.relname, a.attname, format_type(a.atttypid, a.atttypmod) as kind
+        from pg_class as c
+        inner join pg_attribute as a on c.oid = a.attrelid
+        where c.relnamespace = 'ops'::regnamespace and c.relkind = 'r' and c.relname <> 'erasure'
+        and a.attnum > 0 and not a.attisdropped and a.atttypid in ('text'::regtype, 'jsonb'::regtype)
+    loop
+        foreach one in array patterns loop
+            execute format(
+                'update ops.%1$I set %2$I = regexp_replace(%2$I::text, $1, $2, ''g'')::%3$s where %2$I::text ~ $1',
+                place.relname, place.attname, place.kind
+            ) using one, replacement;
+            get diagnostics found = row_count;
+            total := total + found;
+        end loop;
+    end loop;
+    return total;
+end $$;
+revoke all on function ops.erase_text(text [], text) from public;
+grant execute on function ops.erase_text(text [], text) to sluice_loader;
+
 -- How many rows of a landing are in quarantine, for those who may not see the rows.
 create or replace function ops.quarantined(landing_ids bigint [])
 returns table (landing_id bigint, quarantined_rows bigint)
@@ -202,6 +257,11 @@ grant execute on function ops.quarantined(bigint []) to sluice_reporter, operato
 grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_reporter, sluice_loader, operator;
 grant insert, update on ops.landing to sluice_loader;
 grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
+grant insert, update on ops.erasure to sluice_loader;
+revoke select on ops.erasure from sluice_gate, sluice_publisher, sluice_reporter, operator;
+grant select (
+    erasure_id, source, pseudonym, erased_by, begun_at, finished_at, objects, records, "rows", tables, places_searched
+) on ops.erasure to sluice_reporter, operator;
 grant insert, update on ops.attempt to sluice_loader, sluice_publisher;
 grant insert, update on ops.turn to sluice_loader;
 grant update (taken_at) on ops.turn to sluice_publisher; -- to lock the row, which it leaves as it is
