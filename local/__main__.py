@@ -69,6 +69,18 @@ def _psql(given: argparse.Namespace) -> int:
     return commands.psql(open_home(), given.role, given.arguments)
 
 
+def _quarantine(given: argparse.Namespace) -> int:
+    from local import quarantine  # Arrow, which few commands need
+
+    match given.action:
+        case "list":
+            return quarantine.listed(open_home(), given.source)
+        case "show":
+            return quarantine.show(open_home(), given.source, given.entity, limit=given.limit, clear=given.clear)
+        case _:
+            return quarantine.redrive(open_home(), given.source, given.entity)
+
+
 def _trace(given: argparse.Namespace) -> int:
     from local import trace  # Arrow and openpyxl, which no other command needs
 
@@ -172,6 +184,22 @@ def _parser() -> argparse.ArgumentParser:
     psql.add_argument("--role", choices=WAREHOUSE_ROLES, default="analyst", help="default: %(default)s", metavar="ROLE")
     psql.add_argument("arguments", nargs="*", metavar="-- ARGS", help="passed to psql: -- -c 'select 1'")
 
+    held = command("quarantine", "the rows that gates and loads hold back, why, and their way back", _quarantine)
+    held_of = held.add_subparsers(required=True, dest="action", metavar="list | show | redrive")
+    listed = held_of.add_parser("list", help="how many of which landing, since when, for what", allow_abbrev=False)
+    listed.add_argument("source", nargs="?", metavar="SOURCE", help="of one source (default: of all)")
+    shown = held_of.add_parser(
+        "show", help="row by row: its object and place, the reasons, the payload", allow_abbrev=False
+    )
+    redrive = held_of.add_parser(
+        "redrive", help="load them again, through the same gates, and wait", allow_abbrev=False
+    )
+    for one in (shown, redrive):
+        one.add_argument("source", metavar="SOURCE", help="a folder of include/sources")
+        one.add_argument("--entity", metavar="ENTITY", help="of one entity (default: of all)")
+    shown.add_argument("--limit", type=_count, default=10, metavar="N", help="rows a table (default: %(default)s)")
+    shown.add_argument("--clear", action="store_true", help="show the values of personal columns too")
+
     trace = command("trace", "from a row of analytics to the object and the bytes that it came from", _trace)
     trace.add_argument("table", metavar="TABLE", help="a table of analytics")
     trace.add_argument("key", metavar="KEY", help="the row's primary key; of several columns with commas: K1,K2")
@@ -198,6 +226,12 @@ def _date(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not a date like 2024-01-31") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

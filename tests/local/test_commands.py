@@ -33,6 +33,8 @@ def sluice(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("run", "tlc", "--param", "cities"), """cities is not KEY=JSON, like cities='["Oslo"]'"""),
         (("run", "tlc", "--param", "cities=[Oslo]"), "the value of cities is not JSON"),
         (("psql", "--role", "root"), "invalid choice: 'root'"),
+        (("quarantine",), "the following arguments are required: list | show | redrive"),
+        (("quarantine", "show", "x", "--limit", "0"), "0 is not a number from 1 on"),
     ],
 )
 def test_misuse_ends_with_2_and_says_what_was_wrong(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -47,6 +49,12 @@ def test_misuse_ends_with_2_and_says_what_was_wrong(tmp_path: Path, arguments: t
     [
         (("run", "nothing"), "sluice: there is no source 'nothing': include/sources has "),
         (("psql",), "sluice: PostgreSQL does not run: start the stack with ./sluice up --no-run"),
+        (("quarantine", "list"), "sluice: PostgreSQL does not run: start the stack with ./sluice up --no-run"),
+        (("quarantine", "redrive", "nothing"), "sluice: there is no source 'nothing': include/sources has "),
+        (
+            ("quarantine", "redrive", "x", "--entity", "likes"),
+            "sluice: x has no entity 'likes': it has accounts, posts",
+        ),
     ],
 )
 def test_what_cannot_be_done_now_ends_with_1_and_says_what_to_do(
