@@ -259,6 +259,8 @@ class Entity(Strict):
     """what a landing of the same content as the last published one of its partition does to the run"""
     new_columns: Literal["evolve", "freeze", "discard"] = "evolve"
     """schema contract: members or columns that are not declared are kept, refused or dropped"""
+    quarantine_at_most: float = Field(default=0.01, ge=0, le=1)
+    """share of a landing's rows that may be unreadable at the load and go to quarantine; more fail it, 0: the first"""
     fields: dict[str, Column] = Field(default={})
     """columns of a file (all of them), or members of a JSON record: a type, or a mapping"""
     freshness: Freshness | None = None
@@ -393,6 +395,8 @@ class Source(Strict):
     """field, of type text and with pii, that tells persons apart: `./sluice forget` erases one by its value"""
     entities: dict[Name, Entity] = Field(min_length=1)
     """what the source serves, by name; one raw table each"""
+    quarantine_days: int = Field(default=365, ge=1)
+    """how long rows in quarantine are kept, from the day they were held; they can be redriven as long"""
     dbt: Dbt = Dbt()
     """which models the DAG builds"""
     notify: Notify = Notify()
