@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import requests
 
-from local import commands, ports
+from local import backfill, commands, ports, replay
 from local.home import WAREHOUSE_ROLES, LocalError, open_home
 from local.new_source import Wishes, new_source
 from local.new_source.paging import FORMS
@@ -56,6 +56,18 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _new_source(given: argparse.Namespace) -> int:
+def _replay(given: argparse.Namespace) -> int:
+    if bool(given.first) != bool(given.last):
+        raise LocalError("--from and --to go together: the first and the last day of a range")
+    return replay.replay(open_home(), given.source, first=given.date or given.first, last=given.last)
+
+
+def _backfill(given: argparse.Namespace) -> int:
+    return backfill.backfill(
+        open_home(), given.source, given.first, given.last, reprocess=given.reprocess, at_once=given.at_once
+    )
+
+
     asked = {name: getattr(given, name) for name in Wishes.__dataclass_fields__}
     wishes = Wishes(**asked | {name: tuple(asked[name] or ()) for name in ("keys", "pii")})
     return new_source(given.name, wishes, ask=input if sys.stdin.isatty() and not given.yes else None)
@@ -141,6 +153,30 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     new = command(
+    again = command("replay", "rebuild a source from what was landed in S3, without calling its API", _replay)
+    again.add_argument("source", metavar="SOURCE", help="a folder of include/sources")
+    what = again.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--date", type=_date, metavar="YYYY-MM-DD", help="the partitions of one day, or the month it is in"
+    )
+    what.add_argument(
+        "--from", dest="first", type=_date, metavar="YYYY-MM-DD", help="with --to: all in a range of days"
+    )
+    what.add_argument("--all", action="store_true", help="all that was ever landed")
+    again.add_argument("--to", dest="last", type=_date, metavar="YYYY-MM-DD", help="the range's last day")
+
+    past = command("backfill", "have Airflow run a source for each date of its schedule in a range", _backfill)
+    past.add_argument("source", metavar="SOURCE", help="a folder of include/sources")
+    past.add_argument("--from", dest="first", type=_date, required=True, metavar="YYYY-MM-DD", help="the first day")
+    past.add_argument("--to", dest="last", type=_date, required=True, metavar="YYYY-MM-DD", help="the last day")
+    past.add_argument(
+        "--reprocess",
+        choices=("none", "failed", "completed"),
+        default="none",
+        help="dates that have been run already: none of them again, those that failed, or all (default: %(default)s)",
+    )
+    past.add_argument("--at-once", type=_count, default=3, metavar="N", help="runs at a time (default: %(default)s)")
+
         "new-source",
         "a working folder, dbt models, gates and tests for a new source",
         _new_source,

@@ -218,8 +218,9 @@ class Api:
             if answer.status_code == requests.codes.unauthorized and attempt == 0:
                 del self._session.headers["Authorization"]
                 continue
-            if answer.status_code == requests.codes.conflict and method == "POST" and attempt > 0:
-                return self._session.get(f"{self._url}/api/v2/{path}/{arguments['json']['dag_run_id']}", timeout=30)
+            own_id = (arguments.get("json") or {}).get("dag_run_id")
+            if answer.status_code == requests.codes.conflict and own_id and attempt > 0:
+                return self._session.get(f"{self._url}/api/v2/{path}/{own_id}", timeout=30)
             if not answer.ok:
                 raise LocalError(f"Airflow refused {method} {path}: HTTP {answer.status_code}: {_detail(answer)}")
             return answer

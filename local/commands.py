@@ -28,21 +28,21 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
         home = open_home(home.path)  # as another command left it that we waited for
         home.state["data"] = str(data) if data else None
         services.choose_ports(home)
-        services.start_all(home, say=_say)
+        services.start_all(home, say=say)
         api = airflow.Api(home)
         airflow.create_pools(api)
         airflow.create_connections(api, home)
         names = runs.sources()
         runs.await_dags(api, names)
-        _say(f"the stack is ready after {time.monotonic() - begun:.1f} s")
+        say(f"the stack is ready after {time.monotonic() - begun:.1f} s")
     if not run:
         _urls(home)
         return 0
     started = [runs.trigger(api, name, {}) for name in names]
-    runs.follow(api, started, say=_say)
+    runs.follow(api, started, say=say)
     if not services.is_warm(home):
-        _say(f"warning: the workers are cold (no event=warm in {home.logs / 'scheduler.log'}), so tasks take longer")
-    all_published = _conclude(home, api, started)
+        say(f"warning: the workers are cold (no event=warm in {home.logs / 'scheduler.log'}), so tasks take longer")
+    all_published = conclude(home, api, started)
     has_docs = _build_docs(home)
     has_report = _make_report(api)
     _urls(home)
@@ -55,6 +55,19 @@ def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
     Returns:
         0 when it succeeded, skipped for a reason included.
     """
+    api = ready(home, source)
+    begun = runs.trigger(api, source, conf)
+    runs.follow(api, [begun], say=say)
+    conclude(home, api, [begun])
+    return 0 if begun.state == "success" else 1
+
+
+def ready(home: Home, source: str) -> airflow.Api:
+    """Airflow, once it has the source's DAG as the source's folder and its models are now.
+
+    Raises:
+        LocalError: there is no such source, or Airflow does not run or cannot read the DAG.
+    """
     if source not in runs.sources():
         raise LocalError(f"there is no source {source!r}: include/sources has {', '.join(runs.sources())}")
     api = _live(home)
@@ -64,10 +77,7 @@ def run(home: Home, source: str, conf: Mapping[str, Any]) -> int:
         airflow.create_connections(api, home)
     runs.await_dags(api, [source])
     runs.await_models(api, source, home.dbt_target / "manifest.json")
-    begun = runs.trigger(api, source, conf)
-    runs.follow(api, [begun], say=_say)
-    _conclude(home, api, [begun])
-    return 0 if begun.state == "success" else 1
+    return api
 
 
 def status(home: Home, *, as_json: bool) -> int:
@@ -143,7 +153,7 @@ def down(home: Home, *, purge: bool) -> int:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-    _say("stopped" + (f"; {home.path} is empty" if purge else f"; the data stays in {home.path}"))
+    say("stopped" + (f"; {home.path} is empty" if purge else f"; the data stays in {home.path}"))
     return 0
 
 
@@ -153,7 +163,7 @@ def _live(home: Home) -> airflow.Api:
     raise LocalError("Airflow does not run: start the stack with ./sluice up --no-run")
 
 
-def _conclude(home: Home, api: airflow.Api, ended: Sequence[runs.Run]) -> bool:
+def conclude(home: Home, api: airflow.Api, ended: Sequence[runs.Run]) -> bool:
     """Print the table of the runs and what is to tell of each; whether all of them are published."""
     lines: list[tuple[object, ...]] = []
     notes: list[str] = []
@@ -161,7 +171,7 @@ def _conclude(home: Home, api: airflow.Api, ended: Sequence[runs.Run]) -> bool:
     for one in ended:
         found = report.of_run(home, one.source, one.run_id)
         is_published, told = _outcome(api, one)
-        lines.append((one.source, *(found[name] for name in HEADER[1:-1]), one.seconds))
+        lines.append((one.name, *(found[name] for name in HEADER[1:-1]), one.seconds))
         notes += told
         published.append(is_published)
     print("\n".join(["", report.table(HEADER, lines), *notes]), flush=True)
@@ -173,17 +183,17 @@ def _outcome(api: airflow.Api, run: runs.Run) -> tuple[bool, list[str]]:
     if run.state != "success":
         told = []
         for task_id, log in runs.failures(api, run):
-            told.append(f"{run.source}: failed at {task_id}; its log ends:")
+            told.append(f"{run.name}: failed at {task_id}; its log ends:")
             told += [f"    {line}" for line in log]
-        return False, told or [f"{run.source}: failed; see the run {run.run_id} in Airflow"]
+        return False, told or [f"{run.name}: failed; see the run {run.run_id} in Airflow"]
     reasons = runs.skip_reasons(api, run)
-    told = [f"{run.source}: skipped: {reason}" for reason in reasons]
+    told = [f"{run.name}: skipped: {reason}" for reason in reasons]
     if run.is_published:
         return True, told
     unchanged = bool(reasons) and all("unchanged" in reason and "published" in reason for reason in _decided(reasons))
     if unchanged:
-        told.append(f"{run.source}: already published, nothing has changed since")
-    return unchanged, told or [f"{run.source}: published nothing; see the run {run.run_id} in Airflow"]
+        told.append(f"{run.name}: already published, nothing has changed since")
+    return unchanged, told or [f"{run.name}: published nothing; see the run {run.run_id} in Airflow"]
 
 
 _NOTHING_NEW = re.compile(
@@ -267,7 +277,7 @@ def _build_docs(home: Home) -> bool:
     page = home.docs / "dbt" / "index.html"
     if page.exists() and home.state.get("dbt_docs") == key:
         return True
-    _say("making the dbt docs")
+    say("making the dbt docs")
     target = home.path / "dbt_docs_target"
     target.mkdir(mode=0o700, exist_ok=True)
     if (home.dbt_target / "partial_parse.msgpack").exists():
@@ -285,7 +295,7 @@ def _build_docs(home: Home) -> bool:
             home.logs / "dbt_docs.log",
         )
     except LocalError as fault:
-        _say(str(fault))
+        say(str(fault))
         return False
     page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = page.with_suffix(".new")
@@ -299,10 +309,10 @@ def _build_docs(home: Home) -> bool:
 def _make_report(api: airflow.Api) -> bool:
     """The day's report, archived and in the mail sink; it says what is missing, if anything is."""
     made = runs.trigger(api, runs.REPORT, {})
-    runs.follow(api, [made], say=_say)
+    runs.follow(api, [made], say=say)
     for task_id, log in runs.failures(api, made):
-        _say(f"{made.source}: failed at {task_id}; its log ends:")
-        _say("\n".join(f"    {line}" for line in log))
+        say(f"{made.source}: failed at {task_id}; its log ends:")
+        say("\n".join(f"    {line}" for line in log))
     return made.state == "success"
 
 
@@ -317,5 +327,6 @@ Report     http://{ports.HOST}:{home.ports["docs"]}/reports/  as mail in {home.m
 Analysts   ./sluice psql""")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell whoever waits, at once."""
     print(line, flush=True)

@@ -33,6 +33,7 @@ class Run:
         state: Airflow's word: queued, running, success or failed.
         tasks: The task instances, as REST gives them.
         seconds: How long it ran, once it has ended.
+        name: What it is called where it is told of.
     """
 
     source: str
@@ -40,6 +41,10 @@ class Run:
     state: str = "queued"
     tasks: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.source
 
     @property
     def has_ended(self) -> bool:
@@ -129,14 +134,14 @@ def follow(api: Api, runs: Sequence[Run], *, say: Callable[[str], None]) -> None
         for run in runs:
             if not run.has_ended:
                 refresh(api, run)
-        lines = {run.source: progress(run) for run in runs}
+        lines = {run.name: progress(run) for run in runs}
         if live:
-            text = "   ".join(f"{source} {line}" for source, line in lines.items())
+            text = "   ".join(f"{name} {line}" for name, line in lines.items())
             print(f"\r\033[K{text}", end="", flush=True)
         for run in runs:
-            if not live and said.get(run.source) != lines[run.source]:
-                said[run.source] = lines[run.source]
-                say(f"{run.source}: {lines[run.source]}")
+            if not live and said.get(run.name) != lines[run.name]:
+                said[run.name] = lines[run.name]
+                say(f"{run.name}: {lines[run.name]}")
         if all(run.has_ended for run in runs):
             break
         time.sleep(_POLL_SECONDS)

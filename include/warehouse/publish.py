@@ -16,7 +16,7 @@ import psycopg2
 
 from include.warehouse.marts import Mart, PublishError, marts
 from include.warehouse.session import PsycopgSession, Session, psycopg_session
-from include.warehouse.shape import place, published_table
+from include.warehouse.shape import lock_what_changes, place, published_table
 
 if TYPE_CHECKING:
     from include.warehouse.fence import Fence
@@ -46,6 +46,7 @@ def publish(
     landing_ids: Sequence[int],
     turn: Callable[[Session], object] | None = None,
     fence: Fence | None = None,
+    patience_seconds: float = 300,
 ) -> list[Published]:
     """Move a run's changes of all its models to the readers in one transaction, and book it.
 
@@ -57,6 +58,7 @@ def publish(
         landing_ids: the run's slice: rows of these landings move.
         turn: raises if another run builds the source's models by now; asked before anything is read.
         fence: raises if a later try of the task has taken over; asked last.
+        patience_seconds: how long to wait for those who read a table whose columns, types, key or masks change.
 
     Raises:
         PublishError: nothing was published.
@@ -69,6 +71,7 @@ def publish(
             session.execute("select pg_advisory_xact_lock(hashtextextended('sluice publish', 0))")
             if turn:
                 turn(session)
+            lock_what_changes(session, models, patience_seconds)
             done = [_publish_one(session, mart, ids) for mart in models]
             for one in done:
                 session.cursor.execute(

@@ -12,6 +12,7 @@ new shape.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from include.warehouse.session import PsycopgSession
 
 OPEN, CLOSED = "analytics", "personal"
 READERS = ("analyst", "operator", "pii_reader")
+_LONGEST_LOCK_MS = 800
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,22 @@ class Placed:
     """with the former table, where it was made anew"""
 
 
+@dataclass(frozen=True)
+class _Difference:
+    """What a published table has not as its mart has it."""
+
+    gone: Sequence[str]
+    new: Sequence[str]
+    retyped: Mapping[str, Column]
+    """as they were"""
+    freed: Sequence[str]
+    """may be null now"""
+    has_other_key: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.gone or self.new or self.retyped or self.freed or self.has_other_key)
+
+
 def published_table(session: PsycopgSession, name: str) -> str | None:
     """Where the rows of a published mart lie, as `personal."dim_person"`; None where it has not been published.
 
@@ -58,6 +77,57 @@ def published_table(session: PsycopgSession, name: str) -> str | None:
         if _kind(session, schema, name) in ("r", "p"):
             return _quoted(schema, name)
     return None
+
+
+def lock_what_changes(session: PsycopgSession, models: Sequence[Mart], patience_seconds: float) -> None:
+    """Lock all that is to get another place, shape or masks, at once or not at all. Most publishes change none.
+
+    A change must wait for those who read the table. One that waited in its turn would hold up every later reader, and
+    in a deadlock with one who reads two tables, either would be lost: so each try is short, and begins without a lock.
+
+    Args:
+        session: publish's transaction, which has written nothing yet.
+        models: what is published.
+        patience_seconds: how long to try.
+
+    Raises:
+        PublishError: somebody has been reading for so long.
+    """
+    relations = [relation for mart in models for relation in _changing(session, mart)]
+    if not relations:
+        return
+    ((former,),) = session.execute("show lock_timeout")
+    # all locks together take less than Postgres waits before it looks for a deadlock, which is a second
+    wait, until = f"{_LONGEST_LOCK_MS // len(relations)}ms", time.monotonic() + patience_seconds
+    while True:
+        session.execute("savepoint locking")
+        try:
+            session.execute("select set_config('lock_timeout', %s, true)", (wait,))
+            session.execute(f"lock table {', '.join(relations)} in access exclusive mode")
+            session.execute("select set_config('lock_timeout', %s, true)", (former,))
+            session.execute("release savepoint locking")
+            return
+        except errors.LockNotAvailable:
+            session.execute("rollback to savepoint locking")
+            if time.monotonic() > until:
+                raise PublishError(
+                    f"{', '.join(relations).replace(chr(34), '')}: to be changed, and read by others for "
+                    f"{patience_seconds:.0f} seconds; nothing was published. Publish again, or end who reads: "
+                    "select * from pg_stat_activity where state <> 'idle'"
+                ) from None
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _changing(session: PsycopgSession, mart: Mart) -> list[str]:
+    """The table and the view of a published mart, if either is not what it has to be."""
+    held, wanted = published_table(session, mart.name), _columns(session, _quoted("marts", mart.name))
+    if not held or not wanted:
+        return []
+    personal = _personal(mart, wanted)
+    is_kept = held == _home(mart, personal) and not _difference(session, mart, held, wanted)
+    if is_kept and (not personal or _is_masked(session, mart, _query(session, held, personal))):
+        return []
+    return [held, _quoted(OPEN, mart.name)] if _kind(session, OPEN, mart.name) == "v" else [held]
 
 
 def place(session: PsycopgSession, mart: Mart, landing_ids: Sequence[int]) -> Placed:
@@ -77,8 +147,8 @@ def place(session: PsycopgSession, mart: Mart, landing_ids: Sequence[int]) -> Pl
         raise PublishError(
             f"marts.{mart.name} does not exist; nothing was published. Build it with dbt, or untag the model"
         )
-    personal = {column: kind for column, kind in mart.personal.items() if column in wanted}
-    home = _quoted(CLOSED if personal else OPEN, mart.name)
+    personal = _personal(mart, wanted)
+    home = _home(mart, personal)
     placed = Placed(home, tuple(wanted))
     held = published_table(session, mart.name)
     if held is None:
@@ -90,6 +160,14 @@ def place(session: PsycopgSession, mart: Mart, landing_ids: Sequence[int]) -> Pl
         _reshape(session, mart, placed, wanted, landing_ids)
     _expose(session, mart, placed, personal)
     return placed
+
+
+def _personal(mart: Mart, wanted: Mapping[str, Column]) -> dict[str, str]:
+    return {column: kind for column, kind in mart.personal.items() if column in wanted}
+
+
+def _home(mart: Mart, personal: Mapping[str, str]) -> str:
+    return _quoted(CLOSED if personal else OPEN, mart.name)
 
 
 def _create(session: PsycopgSession, mart: Mart, table: str) -> None:
@@ -117,39 +195,52 @@ def _reshape(
     session: PsycopgSession, mart: Mart, placed: Placed, wanted: Mapping[str, Column], landing_ids: Sequence[int]
 ) -> None:
     """Drop, add and retype columns, and change the key, as the mart has it."""
-    held = _columns(session, placed.table)
-    gone, retyped = _gone(held, wanted), _retyped(held, wanted)
-    if gone or retyped:
-        listed = ", ".join([f"column {column} goes" for column in gone] + [f"{c} changes its type" for c in retyped])
-        _refuse_dependents(session, mart, placed.table, listed, [*gone, *retyped])
+    found = _difference(session, mart, placed.table, wanted)
+    if found.gone or found.retyped:
+        listed = ", ".join(
+            [f"column {column} goes" for column in found.gone]
+            + [f"{column} changes its type" for column in found.retyped]
+        )
+        _refuse_dependents(session, mart, placed.table, listed, [*found.gone, *found.retyped])
         _drop_view(session, mart, listed)
-    if misfit := _in_place(session, mart, placed, held, wanted):
+    if misfit := _in_place(session, mart, placed, found, wanted):
         _make_anew(session, mart, placed, misfit, landing_ids)
         return
-    for column in wanted:
-        if column not in held:
-            session.execute(f'alter table {placed.table} add column "{column}" {wanted[column].type}')
-            placed.changes.append(f"new column {column}")
-        elif held[column].is_needed and not wanted[column].is_needed and column not in mart.key:
-            session.execute(f'alter table {placed.table} alter column "{column}" drop not null')
+    for column in found.new:
+        session.execute(f'alter table {placed.table} add column "{column}" {wanted[column].type}')
+        placed.changes.append(f"new column {column}")
+    for column in found.freed:
+        session.execute(f'alter table {placed.table} alter column "{column}" drop not null')
+
+
+def _difference(session: PsycopgSession, mart: Mart, table: str, wanted: Mapping[str, Column]) -> _Difference:
+    held = _columns(session, table)
+    both = [column for column in wanted if column in held]
+    return _Difference(
+        gone=[column for column in held if column not in wanted],
+        new=[column for column in wanted if column not in held],
+        retyped={column: held[column] for column in both if held[column].type != wanted[column].type},
+        freed=[
+            column
+            for column in both
+            if held[column].is_needed and not wanted[column].is_needed and column not in mart.key
+        ],
+        has_other_key=set(_key(session, table)) != set(mart.key),
+    )
 
 
 def _in_place(
-    session: PsycopgSession,
-    mart: Mart,
-    placed: Placed,
-    held: Mapping[str, Column],
-    wanted: Mapping[str, Column],
+    session: PsycopgSession, mart: Mart, placed: Placed, found: _Difference, wanted: Mapping[str, Column]
 ) -> str | None:
     """Change what is there, or say what of it does not fit and leave it as it was."""
     changes, step = [], ""
     session.execute("savepoint reshaping")
     try:
-        for column, former in _retyped(held, wanted).items():
-            step = f"{column} is {former}, the mart's is {wanted[column].type}"
-            kind, name = wanted[column].type, f'"{column}"'
+        for column, held in found.retyped.items():
+            former, kind, name = held.type, wanted[column].type, f'"{column}"'
+            step = f"{column} is {former}, the mart's is {kind}"
             # a text that can be read as another type is that value; of all else the former value must come back
-            keeps_text = held[column].is_text and not wanted[column].is_text
+            keeps_text = held.is_text and not wanted[column].is_text
             changed = "false" if keeps_text else f"{name}::{kind}::{former} is distinct from {name}"
             ((lost,),) = session.execute(f"select count(*) from {placed.table} where {changed}")
             if lost:
@@ -157,10 +248,10 @@ def _in_place(
                 return f"{step}, in which {lost} published values would not be the same"
             session.execute(f"alter table {placed.table} alter column {name} type {kind} using {name}::{kind}")
             changes.append(f"{column}: {former} to {kind}")
-        for column in _gone(held, wanted):
+        for column in found.gone:
             session.execute(f'alter table {placed.table} drop column "{column}"')
             changes.append(f"column {column} dropped")
-        if set(_key(session, placed.table)) != set(mart.key):
+        if found.has_other_key:
             step = f"the key is now ({', '.join(mart.key)})"
             _change_key(session, mart, placed.table)
             changes.append(f"key ({', '.join(mart.key)})")
@@ -170,16 +261,6 @@ def _in_place(
     session.execute("release savepoint reshaping")
     placed.changes.extend(changes)
     return None
-
-
-def _gone(held: Mapping[str, Column], wanted: Mapping[str, Column]) -> list[str]:
-    return [column for column in held if column not in wanted]
-
-
-def _retyped(held: Mapping[str, Column], wanted: Mapping[str, Column]) -> dict[str, str]:
-    """Columns whose type has changed, each with what it was."""
-    both = (column for column in held if column in wanted)
-    return {column: held[column].type for column in both if held[column].type != wanted[column].type}
 
 
 def _change_key(session: PsycopgSession, mart: Mart, table: str) -> None:
@@ -227,21 +308,12 @@ def _expose(session: PsycopgSession, mart: Mart, placed: Placed, personal: Mappi
     """Let the readers read it, through a mask where it holds personal data."""
     relation = _quoted(OPEN, mart.name)
     if personal:
-        selected = ", ".join(
-            f"{for_readers(name, personal[column], is_text=about.is_text)} as {name}" if column in personal else name
-            for column, about in _columns(session, placed.table).items()
-            for name in [f'"{column}"']
-        )
-        query = f"select {selected} from {placed.table}"
-        told = (
-            f"Masked for all but members of {CLEAR_FOR}: {', '.join(sorted(personal))}. "
-            f"Made by publish ({hashlib.sha256(query.encode()).hexdigest()[:12]})."
-        )
-        if session.execute("select obj_description(to_regclass(%s), 'pg_class')", (relation,)) != [(told,)]:
-            if _kind(session, OPEN, mart.name) == "v":
+        query = _query(session, placed.table, personal)
+        if not _is_masked(session, mart, query):
+            if _kind(session, OPEN, mart.name) == "v" and not placed.changes:
                 placed.changes.append("masks")
             _show(session, mart, relation, query)
-            session.cursor.execute(f"comment on view {relation} is %s", (told,))
+            session.cursor.execute(f"comment on view {relation} is %s", (_told(query),))
     granted = session.execute(
         "select given.grantee::regrole::text from pg_class, aclexplode(relacl) as given "
         "where pg_class.oid = %s::regclass and privilege_type = 'SELECT' and grantee <> 0",
@@ -250,6 +322,27 @@ def _expose(session: PsycopgSession, mart: Mart, placed: Placed, personal: Mappi
     for role in READERS:
         if (role,) not in granted:
             session.execute(f"grant select on {relation} to {role}")
+
+
+def _query(session: PsycopgSession, table: str, personal: Mapping[str, str]) -> str:
+    """What the view selects."""
+    selected = [
+        f"{for_readers(name, personal[column], is_text=about.is_text)} as {name}" if column in personal else name
+        for column, about in _columns(session, table).items()
+        for name in [f'"{column}"']
+    ]
+    return f"select {', '.join(selected)} from {table}"
+
+
+def _told(query: str) -> str:
+    """The view's comment, which says for publish what the view was made from."""
+    digest = hashlib.sha256(query.encode()).hexdigest()[:12]
+    return f"Personal columns are masked for all but members of {CLEAR_FOR}. Made by publish ({digest})."
+
+
+def _is_masked(session: PsycopgSession, mart: Mart, query: str) -> bool:
+    found = session.execute("select obj_description(to_regclass(%s), 'pg_class')", (_quoted(OPEN, mart.name),))
+    return found == [(_told(query),)]
 
 
 def _show(session: PsycopgSession, mart: Mart, relation: str, query: str) -> None:
