@@ -45,9 +45,10 @@ class Files(http.server.SimpleHTTPRequestHandler):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m local.docs", description=__doc__)
+    parser.add_argument("--host", default=ports.HOST)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     given = parser.parse_args()
     given.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     handler = functools.partial(Files, directory=str(given.directory))
-    http.server.ThreadingHTTPServer((ports.HOST, given.port), handler).serve_forever()
+    http.server.ThreadingHTTPServer((given.host, given.port), handler).serve_forever()

@@ -45,14 +45,14 @@ class Keeper:
         temporary.replace(self.directory / name)
 
 
-async def serve(port: int, directory: Path) -> None:
+async def serve(port: int, directory: Path, host: str = ports.HOST) -> None:
     """Accept mail until the process is told to end."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     loop = asyncio.get_running_loop()
     keeper = Keeper(directory)
     server = await loop.create_server(
         lambda: SMTP(keeper, data_size_limit=LARGEST_MAIL, hostname="localhost", ident="Sluice", enable_SMTPUTF8=True),
-        ports.HOST,
+        host,
         port,
     )
     end = asyncio.Event()
@@ -64,8 +64,9 @@ async def serve(port: int, directory: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m local.mail", description=__doc__)
+    parser.add_argument("--host", default=ports.HOST)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     given = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(given.port, given.directory))
+        asyncio.run(serve(given.port, given.directory, given.host))

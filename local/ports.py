@@ -1,9 +1,17 @@
-"""Free ports on loopback, chosen so that two launchers that choose at the same moment never choose the same."""
+"""Where the stack listens, and free ports there: two launchers that choose at the same moment never choose the same."""
 
+import ipaddress
+import os
 import socket
 from collections.abc import Callable, Iterable
 
-HOST = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is refused below unless it is asked for twice
+
+BIND = os.environ.get("SLUICE_HOST") or _LOOPBACK
+"""The address on which every service listens: SLUICE_HOST, this machine alone by default."""
+HOST = _LOOPBACK if BIND in (_EVERYWHERE, "localhost") else BIND
+"""The address at which they are asked."""
 _HIGHEST = 65535
 
 # A reserved port is one whose UDP twin this process holds. The kernel lets go of it when the process ends, however
@@ -13,6 +21,32 @@ _held: dict[int, socket.socket] = {}
 
 def _any(_: int) -> bool:
     return True
+
+
+def is_remote() -> bool:
+    """Whether other machines may reach what listens on `BIND`."""
+    return BIND != "localhost" and not ipaddress.ip_address(BIND).is_loopback
+
+
+def check_host() -> None:
+    """Refuse an address that other machines reach, unless SLUICE_ALLOW_REMOTE=1 says that this is meant.
+
+    Raises:
+        OSError: SLUICE_HOST is such an address, or none.
+    """
+    try:
+        is_refused = is_remote() and os.environ.get("SLUICE_ALLOW_REMOTE") != "1"
+        ipaddress.IPv4Address(HOST)
+    except ValueError:
+        raise OSError(
+            f"SLUICE_HOST={BIND} is no IPv4 address of this machine: unset it, and the stack listens on {_LOOPBACK}"
+        ) from None
+    if is_refused:
+        raise OSError(
+            f"SLUICE_HOST={BIND} can be reached from other machines, and the local stack is made for this one alone: "
+            f"it has no TLS, and S3's inner servers no login. Unset it to listen on {_LOOPBACK}, or set "
+            "SLUICE_ALLOW_REMOTE=1 too if the network is yours"
+        )
 
 
 def is_listening(port: int) -> bool:
@@ -58,7 +92,7 @@ def reserve_from(first: int, *, along: Iterable[int] = (), fits: Callable[[int],
     for port in range(first, _HIGHEST + 1 - max(distances, default=0)):
         if reserve(port, along=distances, fits=fits):
             return port
-    raise OSError(f"no free port on {HOST} from {first} upwards: stop what listens there")
+    raise OSError(f"no free port on {BIND} from {first} upwards: stop what listens there")
 
 
 def _mark(port: int) -> socket.socket | None:
@@ -66,11 +100,11 @@ def _mark(port: int) -> socket.socket | None:
         return None
     mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        mark.bind((HOST, port))
+        mark.bind((BIND, port))
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # With this a port in TIME_WAIT counts as free (the service that left it can take it again).
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+            probe.bind((BIND, port))
     except OSError:
         mark.close()
         return None

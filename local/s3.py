@@ -38,7 +38,7 @@ def command(data: Path, numbers: Mapping[str, int]) -> list[str]:
     options = {
         "dir": str(data),
         "ip": ports.HOST,
-        "ip.bind": ports.HOST,
+        "ip.bind": ports.BIND,
         "s3.port": numbers["s3"],
         "master.port": numbers["s3_master"],
         "volume.port": numbers["s3_volume"],

@@ -82,6 +82,10 @@ def _module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", name, *arguments]
 
 
+def _static(module: str, port: int, directory: Path) -> list[str]:
+    return _module(module, "--host", ports.BIND, "--port", str(port), "--directory", str(directory))
+
+
 def _http_ok(port: int, path: str = "/") -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -116,7 +120,8 @@ def _sandbox(home: Home) -> list[str]:
     data = home.state.get("data")
     return _module(
         "local.sandbox",
-        *("--host", ports.HOST, "--port", str(home.ports["sandbox"]), "--cache-dir", str(home.path / "sandbox")),
+        *("--host", ports.BIND, "--port", str(home.ports["sandbox"]), "--cache-dir", str(home.path / "sandbox")),
+        *(("--allow-remote",) if ports.is_remote() else ()),
         *(("--data", data) if data else ()),
     )
 
@@ -159,6 +164,7 @@ SERVICES: tuple[Service, ...] = (
         is_ready=lambda home: airflow.server(home).is_ready(),
         port=5433,
         stop_signal=postgres.STOP_SIGNAL,
+        key=lambda _: ports.BIND if ports.is_remote() else "",
     ),
     Service(
         "s3",
@@ -180,14 +186,14 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         "smtp",
-        command=lambda home: _module("local.mail", "--port", str(home.ports["smtp"]), "--directory", str(home.mail)),
+        command=lambda home: _static("local.mail", home.ports["smtp"], home.mail),
         env=lambda _: {},
         is_ready=lambda home: ports.is_listening(home.ports["smtp"]),
         port=1025,
     ),
     Service(
         "docs",
-        command=lambda home: _module("local.docs", "--port", str(home.ports["docs"]), "--directory", str(home.docs)),
+        command=lambda home: _static("local.docs", home.ports["docs"], home.docs),
         env=lambda _: {},
         is_ready=lambda home: _http_ok(home.ports["docs"]),
         port=8081,

@@ -2,8 +2,11 @@
 
 Lines end with LF, CRLF or CR, also mixed in one file. A field in quotes holds whatever it holds, line ends and doubled
 quotes included; a quote inside of a field that is not quoted is a character like others. Empty lines are no rows.
-What is refused: a row with more or fewer fields than the header, a quote that is never closed or that something
-follows, a NUL character, a line or a field of more than 16 Mi characters, and bytes that are not of the encoding.
+A line is unreadable, and those around it are not, if it has more or fewer fields than the header or if something
+follows a quote. A row of several lines with such a fault may as well be a quote in the wrong place that has swallowed
+others, and one without a line end a file that was cut off: with those the file is refused. So it is for a quote that
+is never closed, a NUL character, a line or a field of more than 16 Mi characters, and bytes that are not of the
+encoding.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from include.landing.tables import Row
+from include.landing.tables import Row, Unreadable
 
 _LINE_CHARACTERS = 16 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
@@ -68,25 +71,37 @@ class CsvOptions:
 def csv_rows(file: BinaryIO, options: CsvOptions) -> Iterator[Row]:
     """The rows of a seekable file from its beginning, the header first, each with the line on which it begins.
 
+    An unreadable one stands in its place among the others, see above.
+
     Raises:
         ValueError: The file is refused (see above); the message begins with the line.
     """
     encoding = encoding_of(file, options)
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, newline="")
-    reader = csv.reader(_lines(text), delimiter=options.delimiter, quotechar=options.quote, strict=True)
-    line, width = 1, 0
+    seen: list[str] = []  # the lines of the row that is being read
+    reader = csv.reader(_lines(text, seen), delimiter=options.delimiter, quotechar=options.quote, strict=True)
+    line, width, is_done = 1, -1, False
     try:
-        for row in reader:
-            if row:
-                if len(row) != width:
-                    if width:
-                        raise ValueError(f"line {line}: {len(row)} fields, where the header has {width}")
-                    width = len(row)
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as fault:
-        raise ValueError(f"line {line}: {_said(fault)}") from None
+        while not is_done:
+            try:
+                for row in reader:
+                    if len(row) == width:
+                        yield line, row
+                    elif row and width < 0:
+                        width = len(row)
+                        yield line, row
+                    elif row:
+                        yield line, _unreadable(line, f"{len(row)} fields, where the header has {width}", seen)
+                    line = reader.line_num + 1
+                    seen.clear()
+                is_done = True
+            except csv.Error as fault:
+                if width < 0 or "expected after" not in str(fault):  # that is what follows a quote
+                    raise ValueError(f"line {line}: {_said(fault)}") from None
+                yield line, _unreadable(line, _said(fault), seen)
+                line = reader.line_num + 1
+                seen.clear()
     except UnicodeDecodeError:
         raise ValueError(_where_not(file, encoding)) from None
     finally:
@@ -101,10 +116,17 @@ def encoding_of(file: BinaryIO, options: CsvOptions) -> str:
     return next((name for mark, name in _MARKS if head.startswith(mark)), options.encoding)
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+def _unreadable(line: int, fault: str, seen: Sequence[str]) -> Unreadable:
+    if len(seen) != 1 or not seen[0].endswith(("\n", "\r")):
+        raise ValueError(f"line {line}: {fault}")
+    return Unreadable(f"line {line}: {fault}", seen[0].rstrip("\r\n"))
+
+
+def _lines(text: io.TextIOWrapper, seen: list[str]) -> Iterator[str]:
     number = 0
     while line := text.readline(_LINE_CHARACTERS):
         number += 1
+        seen.append(line)
         if len(line) == _LINE_CHARACTERS:
             raise ValueError(f"line {number}: longer than {_LINE_CHARACTERS} characters")
         if "\0" in line:

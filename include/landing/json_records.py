@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from json import JSONDecoder
 from json.decoder import scanstring  # type: ignore[attr-defined] # json's own, in C
 from typing import TYPE_CHECKING
 
 from include.landing.manifest import LandingError, Manifest
+from include.landing.tables import Unreadable
 
 if TYPE_CHECKING:
     from include.landing.store import LandingStore
@@ -22,19 +23,39 @@ if TYPE_CHECKING:
 _SCAN = JSONDecoder(parse_int=str, parse_float=str).scan_once  # type: ignore[attr-defined]
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _EXCERPT_CHARACTERS = 40
+_NO_JSON = (ValueError, IndexError, RecursionError)
 
 
 def landed_records(
-    store: LandingStore, manifest: Manifest, path: Sequence[str] = ()
-) -> Iterator[tuple[bytes, bytes | None]]:
-    """All records of a landing in their order, each with what was asked for (JSON), where the manifest says it."""
+    store: LandingStore,
+    manifest: Manifest,
+    path: Sequence[str] = (),
+    *,
+    begin_part: Callable[[str, str], None] | None = None,
+) -> Iterator[tuple[bytes | Unreadable, bytes | None]]:
+    """All records of a landing in their order, each with what was asked for (JSON), where the manifest says it.
+
+    A record that is no object is unreadable, and so is a line of NDJSON that is no JSON, which counts for one.
+
+    Args:
+        store: where the landing lies.
+        manifest: the landing.
+        path: keys that lead to the records in a document.
+        begin_part: is told name and URI of each part before its first record is asked for.
+
+    Raises:
+        LandingError: a document of an API or a JSON file is not JSON, or the landing cannot be read.
+    """
     asked = itertools.chain.from_iterable(
         itertools.repeat(json.dumps(one.values).encode(), one.documents) for one in manifest.asked
     )
-    for document in store.iter_documents(manifest):
-        values = next(asked, None)
-        for record in iter_records(document, path):
-            yield record, values
+    for part in manifest.parts:
+        if begin_part is not None:
+            begin_part(part.name, manifest.uri + part.name)
+        for document in store.iter_documents(manifest, part):
+            values = next(asked, None)
+            for record in (_of_line if manifest.format == "ndjson" else _of_document)(document, path):
+                yield record, values
 
 
 def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:
@@ -51,20 +72,48 @@ def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:
     Raises:
         LandingError: the document is not JSON, or a record is no object.
     """
+    for record in _of_document(document, path):
+        if isinstance(record, Unreadable):
+            raise LandingError(
+                f"a record is no JSON object but {record.text[:_EXCERPT_CHARACTERS]}; mend 'records' in source.yml"
+            )
+        yield record
+
+
+def _of_document(document: bytes, path: Sequence[str]) -> Iterator[bytes | Unreadable]:
     try:
-        text = document.decode()
-        start = _find(text, _after_blanks(text, 0), path)
-        if start is None:
-            return
-        for begin, end in _elements(text, start):
-            if text[begin] != "{":
-                raise LandingError(
-                    f"a record is no JSON object but {text[begin : min(end, begin + _EXCERPT_CHARACTERS)]}; "
-                    "mend 'records' in source.yml"
-                )
+        yield from _records(document, path)
+    except _NO_JSON as fault:
+        raise LandingError(f"a document {_said(fault)}; see the landing gate") from None
+
+
+def _of_line(line: bytes, path: Sequence[str]) -> Iterator[bytes | Unreadable]:
+    """The records of a line of NDJSON, all of them or none."""
+    try:
+        text = line.decode()
+        end = _end(text, _after_blanks(text, 0))
+        if _after_blanks(text, end) != len(text):
+            raise ValueError(f"something follows it at character {end}")
+        records = list(_records(line, path))
+    except _NO_JSON as fault:
+        records = [Unreadable(_said(fault), line.decode(errors="backslashreplace"))]
+    yield from records
+
+
+def _records(document: bytes, path: Sequence[str]) -> Iterator[bytes | Unreadable]:
+    text = document.decode()
+    start = _find(text, _after_blanks(text, 0), path)
+    if start is None:
+        return
+    for begin, end in _elements(text, start):
+        if text[begin] == "{":
             yield text[begin:end].encode()
-    except (ValueError, IndexError, RecursionError) as fault:
-        raise LandingError(f"a document is not JSON ({type(fault).__name__}: {fault}); see the landing gate") from None
+        else:
+            yield Unreadable("is no JSON object", text[begin:end])
+
+
+def _said(fault: Exception) -> str:
+    return f"is not JSON ({type(fault).__name__}: {fault})"
 
 
 def record_spans(document: bytes, path: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
@@ -93,6 +142,17 @@ def masked(record: bytes, names: Collection[str], mask: str = "***") -> bytes:
         if name in names:
             made, at = made + text[at:begin] + json.dumps(mask), _end(text, begin)
     return (made + text[at:]).encode()
+
+
+def replaced(record: bytes, values: Mapping[str, bytes]) -> bytes:
+    """A record with these values (JSON) for the members of these names, and every other byte as it stands."""
+    text = record.decode()
+    made, at = [], 0
+    for name, begin in _members(text, _after_blanks(text, 0)):
+        if name in values:
+            made += [text[at:begin], values[name].decode()]
+            at = _end(text, begin)
+    return ("".join(made) + text[at:]).encode()
 
 
 def only_members(record: bytes, names: Collection[str]) -> tuple[bytes, list[str]]:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from include.landing.delimited import CsvOptions, csv_rows, encoding_of
 from include.landing.json_records import record_spans
 from include.landing.manifest import LandingError, Manifest, Part
-from include.landing.tables import text_table
+from include.landing.tables import Row, TextTable, Unreadable, text_table
 from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
@@ -172,29 +172,23 @@ def _asked(manifest: Manifest, part: Part, line: int) -> Mapping[str, str]:
 
 def _in_csv(file: BinaryIO, row: int, options: CsvOptions, _sheet: str | None) -> _Found:
     table = text_table(csv_rows(file, options))
-    rows = 0
-    for line, fields in table.rows:
-        if rows == row:
-            break
-        rows += 1
-    else:
+    found, rows = _at(table, row)
+    if found is None:
         return rows
+    line, fields = found
     following = next(table.rows, None)
-    last = following[0] - 1 if following else None
     encoding = encoding_of(file, options)
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, newline="")
-    lines = list(islice(text, line - 1, last))
+    lines = list(islice(text, line - 1, following[0] - 1 if following else None))
     text.detach()
     while not lines[-1].strip("\r\n"):  # empty lines are no rows
         lines.pop()
     file.seek(0)
-    record = "".join(lines).encode(_without_mark(encoding, file.read(1)))
-    named = zip(table.header, fields, strict=True)
     return {
         "where": {"first_line": line, "last_line": line + len(lines) - 1},
-        "record": record,
-        "fields": {name: value for name, value in named if name},
+        "record": "".join(lines).encode(_without_mark(encoding, file.read(1))),
+        "fields": _named(table, fields),
     }
 
 
@@ -207,14 +201,27 @@ def _without_mark(encoding: str, first: bytes) -> str:
 
 def _in_workbook(file: BinaryIO, row: int, _options: CsvOptions, sheet: str | None) -> _Found:
     table = text_table(sheet_rows(file, sheet))
+    found, rows = _at(table, row)
+    if found is None:
+        return rows
+    where = {"sheet": sheet or _first_sheet(file), "sheet_row": found[0]}
+    return {"where": where, "fields": _named(table, found[1])}
+
+
+def _at(table: TextTable, row: int) -> tuple[Row | None, int]:
+    """A row of a table, or None and how many it has."""
     rows = 0
-    for number, fields in table.rows:
-        if rows == row:
-            named = zip(table.header, fields, strict=True)
-            values = {name: value for name, value in named if name}
-            return {"where": {"sheet": sheet or _first_sheet(file), "sheet_row": number}, "fields": values}
-        rows += 1
-    return rows
+    for rows, one in enumerate(table.rows, start=1):
+        if rows > row:
+            return one, rows
+    return None, rows
+
+
+def _named(table: TextTable, fields: Sequence[str | None] | Unreadable) -> dict[str, str | None]:
+    """Column -> value; of a row that could not be read, what stands there."""
+    if isinstance(fields, Unreadable):
+        return {"unreadable": fields.text}
+    return {name: value for name, value in zip(table.header, fields, strict=True) if name}
 
 
 def _first_sheet(file: BinaryIO) -> str:
@@ -226,15 +233,16 @@ def _in_parquet(file: BinaryIO, row: int, _options: CsvOptions, _sheet: str | No
     parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
     rest = row
     for group in range(parquet.metadata.num_row_groups):
-        held = parquet.metadata.row_group(group).num_rows
-        if rest >= held:
-            rest -= held
+        count = parquet.metadata.row_group(group).num_rows
+        if rest >= count:
+            rest -= count
             continue
         at = rest
         for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], use_threads=False):
             if at < batch.num_rows:
                 values = {
-                    name: None if value is None else str(value) for name, value in batch.slice(at, 1).to_pylist()[0].items()
+                    name: None if value is None else str(value)
+                    for name, value in batch.slice(at, 1).to_pylist()[0].items()
                 }
                 return {"where": {"row": row, "row_group": group, "row_in_group": rest}, "fields": values}
             at -= batch.num_rows

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.landing.delimited import CsvOptions, csv_rows
+from include.landing.json_records import iter_records
 from include.landing.manifest import Format, LandingError, Manifest, Part
-from include.landing.tables import Row, name_columns, text_table
+from include.landing.tables import Row, Unreadable, name_columns, text_table
 from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
     from include.landing.store import LandingStore
+
+log = logging.getLogger(__name__)
 
 NO_PART = "(none)"
 
@@ -39,6 +43,7 @@ def profile(
     csv_options: CsvOptions = _CSV,
     sheet: str | None = None,
     pii: Collection[str] = (),
+    quarantine_at_most: float = 0.0,
 ) -> pd.DataFrame:
     """Look at every part of a landing as far as it takes to say whether it can be loaded.
 
@@ -56,6 +61,8 @@ def profile(
         csv_options: How CSV files are written.
         sheet: The sheet of a workbook; the first one by default.
         pii: Columns or members that hold personal data. Where there are any, no fault quotes a part's content.
+        quarantine_at_most: Which share of the landing's rows (of JSON: records) may be unreadable one by one, for the
+            load holds those in quarantine; they are no fault then. More, or 0: the first of a part is its fault.
 
     Returns:
         One row a part, and for a landing of no parts one row whose part is `(none)`, with the columns:
@@ -67,13 +74,20 @@ def profile(
     """
     documents = manifest.records if manifest.records is not None else len(manifest.parts)
     refused = len(manifest.refused)
-    reading = _Reading(records, csv_options, sheet, quotes=not pii)
-    rows: list[dict[str, object]] = []
+    reading = _Reading(records, csv_options, sheet, quotes=not pii, is_lenient=quarantine_at_most > 0)
+    looks: list[_Look] = []
     for part in manifest.parts:
         try:
-            look = _LOOKS[manifest.format](store, manifest, part, reading)
+            looks.append(_LOOKS[manifest.format](store, manifest, part, reading))
         except LandingError as error:
-            look = _Look(fault=str(error))
+            looks.append(_Look(fault=str(error)))
+    unreadable, seen = sum(look.unreadable for look in looks), sum(look.records or 0 for look in looks)
+    if unreadable > quarantine_at_most * seen:
+        looks = [look.refused() for look in looks]
+    elif unreadable:
+        log.info("unreadable uri=%s rows=%d of=%d: within the share for quarantine", manifest.uri, unreadable, seen)
+    rows: list[dict[str, object]] = []
+    for part, look in zip(manifest.parts, looks, strict=True):
         judged = _judge(look, manifest.format, required, optional, reading)
         rows.append({"part": part.name, "bytes": part.bytes, **judged})
     if not rows:
@@ -90,12 +104,13 @@ def profile(
 
 @dataclass(frozen=True)
 class _Reading:
-    """How to read parts, and whether what they hold may be quoted."""
+    """How to read parts, whether what they hold may be quoted, and whether single rows may be unreadable."""
 
     records: Sequence[str]
     csv_options: CsvOptions
     sheet: str | None
     quotes: bool
+    is_lenient: bool
 
     def beginning(self, content: bytes) -> str:
         if not content:
@@ -113,6 +128,12 @@ class _Look:
     fault: str | None = None
     in_all: Collection[str] | None = None
     in_any: Collection[str] = ()
+    unreadable: int = 0
+    first_unreadable: str = ""
+
+    def refused(self) -> _Look:
+        """The same, where what is unreadable is a fault of the part."""
+        return replace(self, fault=self.fault or self.first_unreadable or None)
 
 
 def _judge(
@@ -179,29 +200,38 @@ def _look_at_parquet(store: LandingStore, manifest: Manifest, part: Part, readin
 
 def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
     with store.open_part(manifest, part) as file:
-        return _look_at_rows(csv_rows(file, reading.csv_options))
+        return _look_at_rows(csv_rows(file, reading.csv_options), reading)
 
 
 def _look_at_xlsx(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
     with store.open_part(manifest, part) as file:
-        return _look_at_rows(sheet_rows(file, reading.sheet))
+        return _look_at_rows(sheet_rows(file, reading.sheet), reading)
 
 
-def _look_at_rows(rows: Iterator[Row]) -> _Look:
+def _look_at_rows(rows: Iterator[Row], reading: _Reading) -> _Look:
     columns: list[str] | None = None
-    records = 0
+    records = unreadable = 0
+    first = ""
     try:
         table = text_table(rows)
         columns = [name for name in table.header if name]
-        for _ in table.rows:
+        for _, row in table.rows:
             records += 1
+            if isinstance(row, Unreadable):
+                unreadable += 1
+                first = first or _one_line(row.fault, _FAULT_CHARACTERS)
+                if not reading.is_lenient:
+                    break
     except ValueError as error:
         return _Look(fault=_one_line(error, _FAULT_CHARACTERS), in_all=columns, in_any=columns or ())
-    return _Look(records, in_all=columns, in_any=columns)
+    more = f" (and {unreadable - 1} more of {records} rows)" if unreadable > 1 else ""
+    counted = None if unreadable and not reading.is_lenient else records
+    return _Look(counted, None, columns, columns, unreadable, first + more)
 
 
 def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
-    lines = records = faults = 0
+    lines = records = faults = unreadable = 0
+    is_refused = False
     first: str | None = None
     in_any: dict[str, None] = {}  # a set that keeps its order
     in_all: set[str] | None = None
@@ -210,8 +240,12 @@ def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, read
         try:
             found = _records_at(parse_json(line), reading.records)
         except ValueError as error:
-            records += 1
             fault = f"line {number} is not JSON: {_one_line(error)}"
+            # a line of NDJSON is a record; of a document, single records can be no JSON for all but Python
+            count, bad = (1, 1) if manifest.format == "ndjson" else _lax_records(line, reading.records)
+            records += count
+            unreadable += bad
+            is_refused = is_refused or not bad
         else:
             records += len(found)
             members = [record.keys() for record in found if isinstance(record, dict)]
@@ -220,11 +254,35 @@ def _look_at_documents(store: LandingStore, manifest: Manifest, part: Part, read
                 in_all = set(names) if in_all is None else in_all & names
             if len(members) == len(found):
                 continue
+            unreadable += len(found) - len(members)
             fault = f"line {number} is not an object, or has a record that is none: {reading.beginning(line)}"
         faults += 1
         first = first or fault
     more = f" (and {faults - 1} more of {lines} lines)" if faults > 1 else ""
-    return _Look(records, f"{first}{more}" if first else None, in_all=in_all, in_any=in_any)
+    said = f"{first}{more}" if first else ""
+    return _Look(records, said if is_refused else None, in_all, in_any, unreadable, said)
+
+
+def _lax_records(document: bytes, path: Sequence[str]) -> tuple[int, int]:
+    """How many records a document has that is no JSON by the letter, and how many of them are none.
+
+    NaN is a number to Python, so such a record ends where it should, and the load can leave it out. (1, 0): the
+    document cannot be told apart into records.
+    """
+    try:
+        json.loads(document.decode(), parse_int=str, parse_float=str)
+        records = list(iter_records(document, path))
+    except (ValueError, RecursionError, LandingError):
+        return 1, 0
+    return len(records), sum(1 for record in records if not _is_json(record))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        parse_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _records_at(document: object, path: Sequence[str]) -> Sequence[object]:

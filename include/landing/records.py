@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.landing.delimited import CsvOptions, csv_rows
 from include.landing.manifest import LandingError, Manifest
-from include.landing.tables import Row, name_columns, text_table
+from include.landing.rejects import Fault, PartRows, Reject
+from include.landing.tables import Row, Unreadable, name_columns, text_table
 from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
@@ -45,6 +50,8 @@ _HAS_TIME = r"^[^T ]+[T ]"
 _NAME_BYTES = 63  # what Postgres keeps of a name
 _CHUNK_CHARACTERS = 4 * 1024 * 1024
 _SHOWN_CHARACTERS = 160
+_MOST_FAULTS = 20_000  # of a column in a batch: more than anyone collects
+_NOT_OF_TYPE = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 _CSV = CsvOptions()
 
 
@@ -58,6 +65,8 @@ def iter_batches(
     csv_options: CsvOptions = _CSV,
     sheet: str | None = None,
     pii: Collection[str] = (),
+    reject: Callable[[Reject], None] | None = None,
+    part_read: Callable[[PartRows], None] | None = None,
 ) -> pa.RecordBatchReader:
     """Read all parts of a landing of Parquet, CSV or xlsx files as one stream.
 
@@ -88,6 +97,9 @@ def iter_batches(
         csv_options: How CSV files are written.
         sheet: The sheet of a workbook; the first one by default.
         pii: Columns that hold personal data, in lower case: messages show *** for a value of theirs.
+        reject: Takes each row that cannot be read or has a value that is not of its type, in order, while the others
+            go on, their positions unchanged; what it raises ends the read. Without it the first such row does.
+        part_read: Is told of each part what rows it had, once it is read.
 
     Returns:
         A reader of the declared columns in their order, the new ones in the order of the files, then `_landing_id`
@@ -95,9 +107,9 @@ def iter_batches(
 
     Raises:
         ValueError: A declared type or the contract is unknown.
-        LandingError: A new column under `freeze`; a part with none of the declared columns; or, while reading, a value
-            that is not of its declared type (the message names part, column, row and value), or a file that cannot be
-            read.
+        LandingError: A new column under `freeze`; a part with none of the declared columns; or, while reading, a file
+            that cannot be read or, without `reject`, a value that is not of its declared type (the message names part,
+            column, row and value).
     """
     if unknown := sorted(set(fields.values()) - set(ARROW_TYPES)):
         raise ValueError(f"type {unknown[0]!r} is not one of {', '.join(ARROW_TYPES)}")
@@ -113,17 +125,40 @@ def iter_batches(
             with _faults_named(uri):
                 match manifest.format:
                     case "parquet":
-                        parts.append(_open_parquet(uri, file, batch_rows))
+                        parts.append(_open_parquet(part.name, uri, file, batch_rows))
                     case "csv":
-                        parts.append(_open_texts(uri, partial(csv_rows, file, csv_options), batch_rows))
+                        parts.append(_open_texts(part.name, uri, partial(csv_rows, file, csv_options), batch_rows))
                     case _:
-                        parts.append(_open_texts(uri, partial(sheet_rows, file, sheet), batch_rows))
+                        parts.append(_open_texts(part.name, uri, partial(sheet_rows, file, sheet), batch_rows))
         types = _all_types(parts, fields, new_columns)
         schema = pa.schema(
             [(name, ARROW_TYPES[kind]) for name, kind in types.items()] + [(LANDING_ID, pa.int64()), (ROW, pa.int64())]
         )
-        batches = _batches(stack.pop_all(), parts, types, schema, manifest.landing_id, frozenset(pii))
+        batches = _batches(
+            stack.pop_all(), parts, types, schema, manifest.landing_id, frozenset(pii), reject, part_read
+        )
     return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some rows of a part.
+
+    Attributes:
+        batch: Those that could be told apart into fields.
+        lines: On which line each of them begins, where the file has lines.
+        unreadable: The others, by their place among all of the chunk's.
+    """
+
+    batch: pa.RecordBatch
+    lines: Sequence[int] | None = None
+    unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
+
+    @property
+    def places(self) -> pa.Array:
+        """The places of the batch's rows among all of the chunk's."""
+        places = np.arange(self.batch.num_rows + len(self.unreadable), dtype=np.int64)
+        return pa.array(np.delete(places, list(self.unreadable)) if self.unreadable else places)
 
 
 @dataclass(frozen=True)
@@ -131,60 +166,69 @@ class _Part:
     """The rows of one part.
 
     Attributes:
+        name: Its name in the landing.
         uri: Its object.
         types: Its columns, lower-case name -> own type.
-        read: Some of its columns, in batches, with the line of each row where the file has lines.
+        read: Some of its columns, in chunks.
     """
 
+    name: str
     uri: str
     types: Mapping[str, str]
-    read: Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch, Sequence[int] | None]]]
+    read: Callable[[Sequence[str]], Iterator[_Chunk]]
 
 
-def _open_parquet(uri: str, file: BinaryIO, batch_rows: int) -> _Part:
+def _open_parquet(part: str, uri: str, file: BinaryIO, batch_rows: int) -> _Part:
     # By default Arrow fetches whole row groups ahead, which for a taxi month is a third of the file at once.
     # INT96, as Spark writes it, reaches further than nanoseconds do: 9999-12-31 would become a day of 1816.
     parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
     schema = parquet.schema_arrow
     names = name_columns(schema.names)
 
-    def read(columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, None]]:
+    def read(columns: Sequence[str]) -> Iterator[_Chunk]:
         chosen = [schema.names[names[column]] for column in columns]
         for batch in parquet.iter_batches(batch_rows, columns=chosen, use_threads=False):
-            yield batch.select(chosen).rename_columns(list(columns)), None
+            yield _Chunk(batch.select(chosen).rename_columns(list(columns)))
 
-    return _Part(uri, {name: _own_type(schema.field(position).type) for name, position in names.items()}, read)
+    return _Part(part, uri, {name: _own_type(schema.field(position).type) for name, position in names.items()}, read)
 
 
-def _open_texts(uri: str, rows: Callable[[], Iterator[Row]], batch_rows: int) -> _Part:
+def _open_texts(part: str, uri: str, rows: Callable[[], Iterator[Row]], batch_rows: int) -> _Part:
     names = text_table(rows()).names
 
-    def read(columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Sequence[int]]]:
+    def read(columns: Sequence[str]) -> Iterator[_Chunk]:
         positions = [names[column] for column in columns]
-        for lines, fields in _chunks(text_table(rows()).rows, batch_rows):
+        for lines, fields, unreadable in _chunks(text_table(rows()).rows, batch_rows):
             columns_of_fields = list(zip(*fields, strict=True))
-            arrays = [pa.array(columns_of_fields[position], pa.string()) for position in positions]
+            arrays = [pa.array(columns_of_fields[position] if fields else (), pa.string()) for position in positions]
             # Without columns, a batch would not know how many rows it has.
             counted = pa.RecordBatch.from_arrays([*arrays, pa.nulls(len(lines))], names=[*columns, ROW])
-            yield counted, lines
+            yield _Chunk(counted, lines, unreadable)
 
-    return _Part(uri, dict.fromkeys(names, "text"), read)
+    return _Part(part, uri, dict.fromkeys(names, "text"), read)
 
 
-def _chunks(rows: Iterator[Row], most: int) -> Iterator[tuple[list[int], list[Sequence[str | None]]]]:
-    """Rows together with their lines, at most so many and not much more than `_CHUNK_CHARACTERS`."""
+def _chunks(
+    rows: Iterator[Row], most: int
+) -> Iterator[tuple[list[int], list[Sequence[str | None]], dict[int, Unreadable]]]:
+    """Rows together with their lines, at most so many and not much more than `_CHUNK_CHARACTERS`; unreadable ones."""
     lines: list[int] = []
     fields: list[Sequence[str | None]] = []
+    unreadable: dict[int, Unreadable] = {}
     characters = 0
     for line, row in rows:
-        lines.append(line)
-        fields.append(row)
-        characters += sum(map(len, filter(None, row)))
+        if isinstance(row, Unreadable):
+            unreadable[len(lines) + len(unreadable)] = row
+            characters += len(row.text)
+        else:
+            lines.append(line)
+            fields.append(row)
+            characters += sum(map(len, filter(None, row)))
         if len(lines) == most or characters > _CHUNK_CHARACTERS:
-            yield lines, fields
-            lines, fields, characters = [], [], 0
-    if lines:
-        yield lines, fields
+            yield lines, fields, unreadable
+            lines, fields, unreadable, characters = [], [], {}, 0
+    if lines or unreadable:
+        yield lines, fields, unreadable
 
 
 def _own_type(kind: pa.DataType) -> str:
@@ -239,68 +283,139 @@ def _batches(
     schema: pa.Schema,
     landing_id: int,
     pii: Collection[str],
+    reject: Callable[[Reject], None] | None,
+    part_read: Callable[[PartRows], None] | None,
 ) -> Iterator[pa.RecordBatch]:
     position = 0
     with stack:
         for part in parts:
             begin = position
             casts = {
-                name: _Cast(kind, f"{part.uri}: column {name!r}", name in pii)
-                for name, kind in types.items()
-                if name in part.types
+                name: _Cast(kind, name, part.uri, name in pii) for name, kind in types.items() if name in part.types
             }
             with _faults_named(part.uri):
-                for batch, lines in part.read(list(casts)):
-                    rows = batch.num_rows
-                    columns = [
-                        casts[name](batch.column(name), position - begin, lines)
-                        if name in casts
-                        else pa.nulls(rows, ARROW_TYPES[kind])
-                        for name, kind in types.items()
-                    ]
-                    columns.append(pa.repeat(pa.scalar(landing_id, pa.int64()), rows))
-                    columns.append(pa.array(range(position, position + rows), pa.int64()))
-                    yield pa.RecordBatch.from_arrays(columns, schema=schema)
-                    position += rows
+                for chunk in part.read(list(casts)):
+                    if chunk.unreadable and reject is None:
+                        raise ValueError(next(iter(chunk.unreadable.values())).fault)
+                    rows, places = chunk.batch.num_rows, chunk.places
+                    arrays, faults = {}, dict[int, list[Fault]]()
+                    for name, cast in casts.items():
+                        column = _plain(chunk.batch.column(name))
+                        if reject is None:
+                            arrays[name] = cast.all(column, position - begin, chunk.lines)
+                        else:
+                            arrays[name], bad = cast.most(column, chunk.lines)
+                            for row, fault in bad.items():
+                                faults.setdefault(row, []).append(fault)
+                    if reject is not None and (faults or chunk.unreadable):
+                        for one in sorted(_rejects(chunk, list(casts), faults, position), key=attrgetter("row")):
+                            reject(one)
+                    batch = pa.RecordBatch.from_arrays(
+                        [
+                            *(
+                                arrays[name] if name in arrays else pa.nulls(rows, ARROW_TYPES[kind])
+                                for name, kind in types.items()
+                            ),
+                            pa.repeat(pa.scalar(landing_id, pa.int64()), rows),
+                            pc.add(places, position),
+                        ],
+                        schema=schema,
+                    )
+                    position += rows + len(chunk.unreadable)
+                    if faults:
+                        batch = batch.filter(_mask(rows, faults, is_in=False))
+                    if batch.num_rows:
+                        yield batch
+            if part_read is not None:
+                part_read(PartRows(part.name, part.uri, begin, position - begin))
+
+
+def _rejects(
+    chunk: _Chunk, columns: Sequence[str], faults: Mapping[int, Sequence[Fault]], position: int
+) -> Iterator[Reject]:
+    for place, unreadable in chunk.unreadable.items():
+        yield Reject(position + place, [Fault(unreadable.fault)], record=unreadable.text)
+    for row, of_row in faults.items():
+        values = {name: _held(chunk.batch.column(name)[row]) for name in columns}
+        payload = json.dumps(values, ensure_ascii=False, default=str)
+        yield Reject(position + chunk.places[row].as_py(), of_row, payload=payload)
+
+
+def _held(value: pa.Scalar) -> object:
+    """A value as JSON can say it without losing any of it."""
+    try:
+        held = value.as_py()
+    except UnicodeDecodeError:
+        held = value.as_buffer().to_pybytes()
+    if isinstance(held, bytes):
+        return held.decode(errors="backslashreplace")
+    return str(held) if isinstance(held, float) and not math.isfinite(held) else held
+
+
+def _mask(rows: int, chosen: Collection[int], *, is_in: bool) -> pa.Array:
+    mask = np.full(rows, not is_in)
+    mask[list(chosen)] = is_in
+    return pa.array(mask)
 
 
 class _Cast:
     """One column of one part, batch by batch as its declared type."""
 
-    def __init__(self, kind: str, what: str, is_personal: bool) -> None:
+    def __init__(self, kind: str, name: str, uri: str, is_personal: bool) -> None:
         self._kind = kind
-        self._what = what
+        self._name = name
+        self._uri = uri
         self._is_personal = is_personal
         self._offsets: bool | None = None  # whether its timestamps have some, once one is seen
 
-    def __call__(self, column: pa.Array, first_row: int, lines: Sequence[int] | None) -> pa.Array:
+    def all(self, column: pa.Array, first_row: int, lines: Sequence[int] | None) -> pa.Array:
         """The batch's values, or an error that names the first one that is not of the type."""
-        column = _plain(column)
         try:
             array, self._offsets = _as_kind(column, self._kind, self._offsets)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
-            row = self._first_bad(column)
+        except _NOT_OF_TYPE:
+            row, fault = next(self._faults(column))
             line = f"; line {lines[row]}" if lines else ""
-            value = "***" if self._is_personal else _shown(column[row])
-            reason = "" if self._is_personal else f" ({fault})"
             raise LandingError(
-                f"{self._what} is declared {self._kind}, and its row {first_row + row} (from 0{line}) holds {value}, "
-                f"which is not one{reason}: correct the field's type in source.yml, or have the file corrected"
+                f"{self._uri}: column {self._name!r} is declared {self._kind}, and its row {first_row + row} "
+                f"(from 0{line}) holds {self._said(column[row], fault)}: correct the field's type in source.yml, or "
+                "have the file corrected"
             ) from None
         return array
 
-    def _first_bad(self, column: pa.Array) -> int:
-        low, high = 0, len(column)  # it lies in [low, high)
+    def most(self, column: pa.Array, lines: Sequence[int] | None) -> tuple[pa.Array, dict[int, Fault]]:
+        """The batch's values, null where one is not of the type, and why those are not, by row."""
+        try:
+            array, self._offsets = _as_kind(column, self._kind, self._offsets)
+        except _NOT_OF_TYPE:
+            faults = {}
+            for row, fault in itertools.islice(self._faults(column), _MOST_FAULTS):
+                line = f"line {lines[row]}: " if lines else ""
+                what = f"column {self._name!r} is declared {self._kind} and holds {self._said(column[row], fault)}"
+                faults[row] = Fault(line + what, self._name)
+            if len(faults) == _MOST_FAULTS:  # who collects them has no use for more
+                return pa.nulls(len(column), ARROW_TYPES[self._kind]), faults
+            others = pc.if_else(_mask(len(column), faults, is_in=True), pa.scalar(None, column.type), column)
+            array, self._offsets = _as_kind(others, self._kind, self._offsets)
+            return array, faults
+        return array, {}
+
+    def _faults(self, column: pa.Array) -> Iterator[tuple[int, Exception]]:
+        """Each row whose value is not of the type, in order, and why: halves are cast until it stands alone."""
         offsets = self._offsets
-        while high - low > 1:
-            middle = (low + high) // 2
+        waiting = [(0, len(column))]
+        while waiting:
+            low, high = waiting.pop()
             try:
-                _, offsets = _as_kind(column.slice(low, middle - low), self._kind, offsets)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                high = middle
-            else:
-                low = middle
-        return low
+                _, offsets = _as_kind(column.slice(low, high - low), self._kind, offsets)
+            except _NOT_OF_TYPE as fault:
+                if high - low == 1:
+                    yield low, fault
+                else:
+                    middle = (low + high) // 2
+                    waiting += [(middle, high), (low, middle)]
+
+    def _said(self, value: pa.Scalar, fault: Exception) -> str:
+        return "***, which is not one" if self._is_personal else f"{_shown(value)}, which is not one ({fault})"
 
 
 def _plain(column: pa.Array) -> pa.Array:

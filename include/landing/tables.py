@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,21 @@ from dataclasses import dataclass
 OWN_NAMES = frozenset({"_landing_id", "_row", "_loaded_at", "_absent_since"})
 """Columns that the loader adds to every table, or to some"""
 
-Row = tuple[int, Sequence[str | None]]
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row or record that cannot be read, while those around it can.
+
+    Attributes:
+        fault: Why, in words that hold none of its values; of a row, they begin with where it stands.
+        text: What stands there.
+    """
+
+    fault: str
+    text: str
+
+
+Row = tuple[int, "Sequence[str | None] | Unreadable"]
 """Where a row stands (its line, or its row of the sheet, from 1), and its fields"""
 
 
@@ -31,13 +46,17 @@ class TextTable:
 def text_table(rows: Iterator[Row]) -> TextTable:
     """Take the first row as the header of the others.
 
+    A row in which a column without a name holds a value is unreadable.
+
     Raises:
-        ValueError: There is none; two columns share a name but for case and white space, or one has a name of Sluice's
-            own; or, while reading, a column without a name holds a value.
+        ValueError: There is none, or none that can be read; two columns share a name but for case and white space, or
+            one has a name of Sluice's own.
     """
     first = next(rows, None)
     if first is None:
         raise ValueError("empty file: it has not even a header")
+    if isinstance(first[1], Unreadable):
+        raise ValueError(first[1].fault)
     header = [(name or "").strip() for name in first[1]]
     names = name_columns(header)
     nameless = [position for position, name in enumerate(header) if not name]
@@ -61,9 +80,10 @@ def name_columns(originals: Sequence[str]) -> dict[str, int]:
 def _rows(rows: Iterator[Row], nameless: Sequence[int]) -> Iterator[Row]:
     """The rows as they are: exporters end lines with one separator too many, so a column of nothing needs no name."""
     for place, fields in rows:
-        for position in nameless:
-            if fields[position]:
-                raise ValueError(
-                    f"line {place}: column {position + 1} holds a value, and the header has no name for it"
-                )
+        if not isinstance(fields, Unreadable):
+            filled = next((position for position in nameless if fields[position]), None)
+            if filled is not None:
+                fault = f"line {place}: column {filled + 1} holds a value, and the header has no name for it"
+                yield place, Unreadable(fault, json.dumps(fields, ensure_ascii=False))
+                continue
         yield place, fields

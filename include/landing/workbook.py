@@ -3,12 +3,15 @@
 Every cell becomes a text, which the declared type is then read from as it is from CSV: 12.0 is '12.0', a date
 '2024-01-31', a time of day on it '2024-01-31 08:30:00', TRUE 'true'. Numbers are taken as they are stored, whatever
 format shows them (a code shown as 007 is 7: have such columns stored as text). Formulas count by the value that was
-calculated last. Rows of nothing are no rows, and cells of nothing are null.
+calculated last. Rows of nothing are no rows, and cells of nothing are null. A row is unreadable, and those around it
+are not, in which a cell holds an error, a formula that was never calculated, or a value that the header has no column
+for.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import warnings
 import zipfile
 import zlib
@@ -22,7 +25,7 @@ from openpyxl.utils.escape import unescape
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, VALUE_TAG, WorkSheetParser
 
-from include.landing.tables import Row
+from include.landing.tables import Row, Unreadable
 
 _SHEET_BYTES = 4 * 1024**3  # a million rows, the most a sheet has, of a hundred numbers each
 _HELD_BYTES = 128 * 1024**2  # all but sheets: openpyxl holds the shared texts and the styles in memory
@@ -39,8 +42,7 @@ def sheet_rows(file: BinaryIO, sheet: str | None) -> Iterator[Row]:
     """The rows of a seekable file's sheet (the first one, if none is named), the header first, by their sheet rows.
 
     Raises:
-        ValueError: The file is no workbook, is damaged or unpacks to more than the limits, has no such sheet, or a cell
-            holds an error, a formula that was never calculated, or a value that the header has no column for.
+        ValueError: The file is no workbook, is damaged or unpacks to more than the limits, or has no such sheet.
     """
     file.seek(0)
     head = file.read(8)
@@ -63,15 +65,19 @@ def _rows(file: BinaryIO, sheet: str | None) -> Iterator[Row]:
     if not names or (sheet is not None and sheet not in names):
         raise ValueError(f"there is no sheet {sheet!r} in the workbook: it has {', '.join(map(repr, names)) or 'none'}")
     width = 0
-    for number, cells in _cells(book, book.worksheets[0] if sheet is None else book[sheet]):
+    for number, cells, fault in _cells(book, book.worksheets[0] if sheet is None else book[sheet]):
         filled = {column: value for column, value in cells if value is not None}
         if not filled:
             continue
         width = width or max(filled)
-        if max(filled) > width:
+        if max(filled) > width and fault is None:
             where = f"{get_column_letter(max(filled))}{number}"
-            raise ValueError(f"line {number}: cell {where} holds a value, and the header has no name for its column")
-        yield number, [filled.get(column) for column in range(1, width + 1)]
+            fault = f"line {number}: cell {where} holds a value, and the header has no name for its column"
+        if fault is None:
+            yield number, [filled.get(column) for column in range(1, width + 1)]
+        else:
+            named = {get_column_letter(column): value for column, value in filled.items()}
+            yield number, Unreadable(fault, json.dumps(named, ensure_ascii=False))
 
 
 def _check_sizes(file: BinaryIO) -> None:
@@ -87,8 +93,11 @@ def _check_sizes(file: BinaryIO) -> None:
             )
 
 
-def _cells(book: Any, sheet: Any) -> Iterator[tuple[int, list[tuple[int, str | None]]]]:  # noqa: ANN401
-    """Number of the row, and column and text of its cells.
+_Cells = tuple[int, list[tuple[int, str | None]], str | None]
+
+
+def _cells(book: Any, sheet: Any) -> Iterator[_Cells]:  # noqa: ANN401
+    """Number of the row, column and text of its cells, and what is wrong with one of them.
 
     With openpyxl's own reader of cells, but neither its loop over rows, which keeps something of each of them, nor its
     trust in the size that a sheet says it has, after which it stops.
@@ -121,7 +130,7 @@ def _cells(book: Any, sheet: Any) -> Iterator[tuple[int, list[tuple[int, str | N
                 source.since = 0
 
 
-def _row(parser: Any, element: ElementTree.Element) -> tuple[int, list[tuple[int, str | None]]]:  # noqa: ANN401
+def _row(parser: Any, element: ElementTree.Element) -> _Cells:  # noqa: ANN401
     try:
         number, cells = parser.parse_row(element)
     except (ValueError, *_FAULTS) as fault:  # which may quote the value
@@ -129,16 +138,18 @@ def _row(parser: Any, element: ElementTree.Element) -> tuple[int, list[tuple[int
             f"line {element.get('r')}: damaged xlsx workbook: a cell cannot be read ({type(fault).__name__})"
         ) from None
     parser.row_dimensions.clear()
-    texts = []
+    texts, faults = [], []
     for cell, source in zip(cells, element, strict=True):
         where = f"line {number}: cell {get_column_letter(cell['column'])}{number}"
+        value = _text(cell["value"])
         if cell["data_type"] == "e":
-            raise ValueError(f"{where} holds the error {cell['value']}: have the sheet corrected")
+            faults.append(f"{where} holds the error {cell['value']}: have the sheet corrected")
         is_calculated = source.findtext(VALUE_TAG) or source.get("t") == "str"  # an empty text is a result too
         if source.find(FORMULA_TAG) is not None and not is_calculated:
-            raise ValueError(f"{where} holds a formula without a value: have the workbook calculated and saved")
-        texts.append((cell["column"], _text(cell["value"])))
-    return number, texts
+            faults.append(f"{where} holds a formula without a value: have the workbook calculated and saved")
+            value = f"={source.findtext(FORMULA_TAG) or ''}"
+        texts.append((cell["column"], value))
+    return number, texts, next(iter(faults), None)
 
 
 def _text(value: object) -> str | None:

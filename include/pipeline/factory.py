@@ -224,6 +224,7 @@ def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None])
             csv_options=steps.csv_options(entity),
             sheet=entity.sheet,
             pii=entity.pii,
+            quarantine_at_most=entity.quarantine_at_most,
         )
         if frame["records"].notna().all():
             landings.count(dsn, landing["landing_id"], int(frame["records"].sum()))
@@ -243,13 +244,16 @@ def _load(source_name: str, entity: str) -> int:
     """Load the run's landings of an entity into raw; without one, see that its table is there."""
     from include.pipeline import connections, steps
 
+    dsn = connections.warehouse_dsn(connections.LOADER)
     try:
         return steps.load(
             load_source(source_name),
             entity,
             _landings(),
             store=connections.landing_store(),
-            dsn=connections.warehouse_dsn(connections.LOADER),
+            dsn=dsn,
+            run_id=get_current_context()["run_id"],
+            fence=_fence(dsn),
         )
     except steps.NothingToDo as reason:
         raise _skip(reason) from None

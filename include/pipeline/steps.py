@@ -24,12 +24,15 @@ from include.landing import LandingError, LandingStore, LandingWriter, Manifest
 from include.landing.delimited import CsvOptions
 from include.landing.json_records import landed_records, only_members
 from include.landing.records import iter_batches
+from include.landing.rejects import Reject
+from include.landing.tables import Unreadable
 from include.pipeline.callables import Extract, function_of
 from include.pipeline.model import Entity, Source
 from include.pipeline.partition import PartitionRange, RunPartition
 from include.pipeline.request import Cursor, FromEntity, Request
 from include.warehouse import landings
-from include.warehouse.load import CursorMark, RawTable, Record, create_table, load_batches, load_documents
+from include.warehouse.fence import Fence
+from include.warehouse.load import Account, CursorMark, RawTable, Record, create_table, load_batches, load_documents
 
 log = logging.getLogger(__name__)
 
@@ -264,8 +267,19 @@ def _cursor_mark(cursor: Cursor) -> CursorMark:
     return CursorMark(cursor.field, cursor.type, cursor.look_back.by if cursor.look_back else None)
 
 
-def load(source: Source, entity_name: str, landed: Sequence[Landing], *, store: LandingStore, dsn: str) -> int:
+def load(
+    source: Source,
+    entity_name: str,
+    landed: Sequence[Landing],
+    *,
+    store: LandingStore,
+    dsn: str,
+    run_id: str = "",
+    fence: Fence | None = None,
+) -> int:
     """Load the run's landings of an entity into its raw table, which is made first in any case: dbt's views want it.
+
+    Rows that cannot be read go to quarantine, up to the entity's `quarantine_at_most`.
 
     Returns:
         Rows loaded.
@@ -274,13 +288,24 @@ def load(source: Source, entity_name: str, landed: Sequence[Landing], *, store: 
         NothingToDo: the run landed nothing of this entity.
         LoadError: nothing of a landing was loaded.
         LandingError: a landing cannot be read as declared.
+        Superseded: a later try of the task has taken over from the one of `fence`.
     """
     table = raw_table(source, entity_name)
     create_table(dsn, table)
     own = [landing for landing in landed if landing["entity"] == entity_name]
     if not own:
         raise NothingToDo(f"{entity_name}: this run landed nothing of it")
-    return sum(_load_one(source, entity_name, table, store.read(one["uri"]), store, dsn) for one in own)
+    rows = 0
+    for one in own:
+        manifest = store.read(one["uri"])
+        account = Account(
+            table.name,
+            manifest.landing_id,
+            at_most=source.entities[entity_name].quarantine_at_most,
+            dag_run_id=run_id,
+        )
+        rows += _load_one(source, entity_name, table, manifest, store, dsn, account, fence)
+    return rows
 
 
 def csv_options(entity: Entity) -> CsvOptions:
@@ -289,19 +314,31 @@ def csv_options(entity: Entity) -> CsvOptions:
 
 
 def _load_one(
-    source: Source, entity_name: str, table: RawTable, manifest: Manifest, store: LandingStore, dsn: str
+    source: Source,
+    entity_name: str,
+    table: RawTable,
+    manifest: Manifest,
+    store: LandingStore,
+    dsn: str,
+    account: Account,
+    fence: Fence | None,
 ) -> int:
     entity = source.entities[entity_name]
     if table.absent != "keep" and not manifest.request.get("is_whole", True):
         table = replace(table, absent="keep")
     transform = function_of(source.name, entity.transform) if entity.transform else None
     if not entity.is_file:
-        records = landed_records(store, manifest, entity.records)
+        records: Iterator[Record] = landed_records(store, manifest, entity.records, begin_part=account.begin_part)
         if transform:
             records = _transformed(records, transform)
         if entity.new_columns != "evolve":
             records = _contracted(records, entity, f"{source.name}.{entity_name}")
-        return load_documents(dsn, table, manifest.landing_id, records)
+        return load_documents(dsn, table, manifest.landing_id, records, account=account, fence=fence)
+
+    def reject(one: Reject) -> None:
+        faults = [(fault.column, fault.message) for fault in one.faults]
+        account.hold(one.row, faults, payload=one.payload, record=one.record)
+
     batches = iter_batches(
         store,
         manifest,
@@ -310,17 +347,27 @@ def _load_one(
         csv_options=csv_options(entity),
         sheet=entity.sheet,
         pii={name.lower() for name in entity.pii},
+        reject=reject if entity.quarantine_at_most else None,
+        part_read=lambda part: account.part(part.part, part.uri, part.first_row, part.row_count),
     )
     if transform:
         batches = _transformed_batches(batches, transform)
-    return load_batches(dsn, table, manifest.landing_id, batches)
+    return load_batches(dsn, table, manifest.landing_id, batches, account=account, fence=fence)
 
 
 def _transformed(
     records: Iterable[Record], transform: Callable[..., Iterable[Mapping[str, object]]]
 ) -> Iterator[Record]:
     for record, asked in records:
-        for made in transform(json.loads(record)):
+        if not isinstance(record, bytes):
+            yield record, asked
+            continue
+        try:
+            given = json.loads(record)
+        except (ValueError, RecursionError) as fault:  # a number of 5,000 digits is none to Python
+            yield Unreadable(f"cannot be given to 'transform' ({type(fault).__name__})", record.decode()), asked
+            continue
+        for made in transform(given):
             yield json.dumps(made, ensure_ascii=False).encode(), asked
 
 
@@ -338,6 +385,9 @@ def _transformed_batches(
 def _contracted(records: Iterable[Record], entity: Entity, what: str) -> Iterator[Record]:
     """Records under the contract freeze or discard."""
     for number, (record, asked) in enumerate(records):
+        if not isinstance(record, bytes):
+            yield record, asked
+            continue
         kept, others = only_members(record, entity.fields)
         if others and entity.new_columns == "freeze":
             raise LandingError(
@@ -429,7 +479,11 @@ class _Asked:
         if last is None:
             raise NothingToDo(f"{self.entity_name}: it is asked for by {parent.entity}, of which nothing was landed")
         records = landed_records(self.store, self.store.read(last.uri), self.source.entities[parent.entity].records)
-        values = (value_at(json.loads(record, parse_int=str, parse_float=str), parent.field) for record, _ in records)
+        values = (
+            value_at(json.loads(record, parse_int=str, parse_float=str), parent.field)
+            for record, _ in records
+            if isinstance(record, bytes)
+        )
         return list(dict.fromkeys(str(value) for value in values if value is not None))
 
 
@@ -465,8 +519,8 @@ def _land_documents(asked: _Asked, writer: LandingWriter) -> None:
                 records += len(records_in(json.loads(answer), asked.request.records))
     if refusals and not landed:
         raise FetchError(
-            f"{asked.source.name}: the API knows none of what was asked for ({len(refusals)} of {len(refusals)} "
-            f"requests refused, the first: {refusals[0]}); correct the list in source.yml or the run's parameters"
+            f"{asked.source.name}: the API knows none of what was asked for ({len(refusals)} requests refused, the "
+            f"first: {refusals[0]}); correct the list in source.yml or the run's parameters"
         )
     if asked.entity.load.absent != "keep" and not records:
         raise FetchError(

@@ -98,6 +98,18 @@ comment on column ops.landing.request is 'What was asked, without secrets.';
 comment on column ops.landing.refused is 'Requests that the API refused one by one while the others went on.';
 comment on column ops.landing.superseded_by is 'The later landing of the same partition whose rows took the place of this one''s.';
 
+create table if not exists ops.landing_part (
+    landing_id bigint not null references ops.landing (landing_id),
+    part text not null,
+    uri text not null,
+    first_row bigint not null,
+    row_count bigint not null,
+    primary key (landing_id, part)
+);
+comment on table ops.landing_part is 'Which rows of a loaded landing came from which of its objects.';
+comment on column ops.landing_part.first_row is 'The part''s rows have a _row from here on.';
+comment on column ops.landing_part.row_count is 'Rows of the part, those in quarantine included.';
+
 create table if not exists ops.gate_result (
     gate_result_id bigint generated always as identity primary key,
     source text not null,
@@ -257,6 +269,7 @@ grant execute on function ops.quarantined(bigint []) to sluice_reporter, operato
 grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_reporter, sluice_loader, operator;
 grant insert, update on ops.landing to sluice_loader;
 grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
+grant insert, delete on ops.landing_part to sluice_loader;
 grant insert, update on ops.erasure to sluice_loader;
 revoke select on ops.erasure from sluice_gate, sluice_publisher, sluice_reporter, operator;
 grant select (

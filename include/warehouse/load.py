@@ -9,24 +9,49 @@ the rows that a complete landing no longer has.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
 
 import adbc_driver_manager
 import psycopg2
 import pyarrow as pa
 
-from include.warehouse.jsonb import storable
+from include.warehouse.account import MOST, Account
+from include.warehouse.fence import Fence
+from include.warehouse.jsonb import fault_of, storable
 from include.warehouse.landings import CURSOR_TYPES
+from include.warehouse.quarantine import clear
 from include.warehouse.raw import CursorMark, LoadError, RawTable, lock_partition
 from include.warehouse.session import ArrowSession, PsycopgSession, Session, arrow_session, psycopg_session
 
-__all__ = ["CursorMark", "LoadError", "RawTable", "Record", "create_table", "load_batches", "load_documents"]
+__all__ = [
+    "Account",
+    "CursorMark",
+    "LoadError",
+    "RawTable",
+    "Record",
+    "create_table",
+    "load_batches",
+    "load_documents",
+]
 
 log = logging.getLogger(__name__)
 
-Record = tuple[bytes, bytes | None]
+
+class Unreadable(Protocol):
+    """What stands where a record should, and why it is none: a predicate without its values."""
+
+    @property
+    def fault(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+Record = tuple[bytes | Unreadable, bytes | None]
 """A JSON record's own text, and what was asked for, JSON too"""
 
 
@@ -47,7 +72,15 @@ def create_table(dsn: str, table: RawTable) -> None:
         _add_columns(session, table.name, {name: kind for name, kind in table.sql_columns.items() if name not in known})
 
 
-def load_batches(dsn: str, table: RawTable, landing_id: int, batches: pa.RecordBatchReader) -> int:
+def load_batches(
+    dsn: str,
+    table: RawTable,
+    landing_id: int,
+    batches: pa.RecordBatchReader,
+    *,
+    account: Account | None = None,
+    fence: Fence | None = None,
+) -> int:
     """Load a tabular landing by binary COPY; memory is a few batches, whatever the rows.
 
     Args:
@@ -55,26 +88,48 @@ def load_batches(dsn: str, table: RawTable, landing_id: int, batches: pa.RecordB
         table: where to; with mode `upsert` its `keys` are columns.
         landing_id: a row of `ops.landing`.
         batches: the landing's rows with `_landing_id` and `_row`; columns the table lacks are added to it.
+        account: is kept while the batches are read, and booked; without it no row may be unreadable.
+        fence: refuses the commit once a later try of the task has begun.
 
     Returns:
         Rows loaded; with mode `upsert` the distinct keys among them that no later landing has.
 
     Raises:
         LoadError: nothing was loaded, the message says why.
+        Superseded: by `fence`; nothing was loaded by this try.
     """
+    account = account or Account(table.name, landing_id)
+    faults: list[Exception] = []
+    batches = _watched(batches, faults)
     try:
         with arrow_session(dsn) as session:
+            _take_over(session, dsn, fence)
             _add_new_columns(session, table, batches.schema)
             if table.mode == "upsert":
-                return _upsert_batches(session, table, landing_id, batches)
-            target = _open_partition(session, table, landing_id)
-            rows = session.cursor.adbc_ingest(target, batches, mode="append", db_schema_name="raw")
-            return _close_partition(session, table, landing_id, target, rows)
+                rows = _upsert_batches(session, table, landing_id, batches, account)
+            else:
+                target = _open_partition(session, table, landing_id)
+                rows = session.cursor.adbc_ingest(target, batches, mode="append", db_schema_name="raw")
+                _close_partition(session, table, landing_id, target, rows, account)
+            if fence is not None:
+                fence.check(session)
+            return rows
     except (adbc_driver_manager.Error, pa.ArrowException) as fault:
+        _refuse_superseded(dsn, fence)
+        if faults and not isinstance(faults[0], pa.ArrowException):
+            raise faults[0] from None  # which the driver has wrapped in words of its own
         raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from fault
 
 
-def load_documents(dsn: str, table: RawTable, landing_id: int, records: Iterable[Record]) -> int:
+def load_documents(
+    dsn: str,
+    table: RawTable,
+    landing_id: int,
+    records: Iterable[Record],
+    *,
+    account: Account | None = None,
+    fence: Fence | None = None,
+) -> int:
     """Load a landing of JSON records, streamed into jsonb as they came (but for what it cannot hold: see `jsonb`).
 
     Args:
@@ -83,24 +138,72 @@ def load_documents(dsn: str, table: RawTable, landing_id: int, records: Iterable
         landing_id: a row of `ops.landing`.
         records: raw JSON without raw newlines, each with what was asked for (JSON too), which goes into `_request`
             where the table has it.
+        account: is kept while the records are read, and booked; without it none may be unreadable.
+        fence: refuses the commit once a later try of the task has begun.
 
     Returns:
         Rows loaded; with mode `upsert` the distinct keys among them.
 
     Raises:
         LoadError: nothing was loaded, the message says why.
+        Superseded: by `fence`; nothing was loaded by this try.
     """
+    account = account or Account(table.name, landing_id)
     try:
         with psycopg_session(dsn) as session:
+            _take_over(session, dsn, fence)
             if table.mode == "upsert":
-                return _upsert_documents(session, table, landing_id, records)
-            target = _open_partition(session, table, landing_id)
-            rows = _copy_documents(session, f"raw.{_quoted(target)}", table, landing_id, records)
-            _close_partition(session, table, landing_id, target, rows)
+                rows = _upsert_documents(session, table, landing_id, records, account)
+            else:
+                target = _open_partition(session, table, landing_id)
+                rows = _copy_documents(session, f"raw.{_quoted(target)}", table, landing_id, records, account)
+                _close_partition(session, table, landing_id, target, rows, account)
             _mark(session, table, landing_id)
+            if fence is not None:
+                fence.check(session)
             return rows
     except (psycopg2.Error, UnicodeDecodeError) as fault:
+        _refuse_superseded(dsn, fence)
         raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from fault
+
+
+def _take_over(session: Session, dsn: str, fence: Fence | None) -> None:
+    """End what an earlier try of the task is still at: it could not commit, and its locks would hold this one up."""
+    if fence is None:
+        return
+    task = f"load {hashlib.md5(fence.key.encode(), usedforsecurity=False).hexdigest()} "
+    session.execute("select set_config('application_name', %s, true)", (f"{task}{fence.number}",))
+    # From here on a later try can see this one and end it; one that has begun before is seen by this.
+    with psycopg_session(dsn) as other:
+        fence.check(other)
+    for pid, name in session.execute(
+        "select pid, application_name from pg_stat_activity "
+        "where datname = current_database() and usename = current_user and starts_with(application_name, %s)",
+        (task,),
+    ):
+        if int(str(name).removeprefix(task)) < fence.number:
+            session.execute("select pg_terminate_backend(%s::int)", (pid,))
+            log.warning("ended an earlier try task=%s backend=%d", fence.key, pid)
+
+
+def _refuse_superseded(dsn: str, fence: Fence | None) -> None:
+    """Say that a later try has taken over, where that is why this one broke off."""
+    if fence is not None:
+        with suppress(psycopg2.Error), psycopg_session(dsn) as session:
+            fence.check(session)
+
+
+def _watched(batches: pa.RecordBatchReader, faults: list[Exception]) -> pa.RecordBatchReader:
+    """The same batches; why there are no more of them is told."""
+
+    def read() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as fault:
+            faults.append(fault)
+            raise
+
+    return pa.RecordBatchReader.from_batches(batches.schema, read())
 
 
 def _open_partition(session: Session, table: RawTable, landing_id: int) -> str:
@@ -116,34 +219,45 @@ def _open_partition(session: Session, table: RawTable, landing_id: int) -> str:
     return target
 
 
-def _close_partition(session: Session, table: RawTable, landing_id: int, target: str, rows: int) -> int:
+def _close_partition(
+    session: Session, table: RawTable, landing_id: int, target: str, rows: int, account: Account
+) -> None:
     """Attach the filled table, drop what it supersedes, book the load."""
+    account.judge(rows)
     session.execute(f"analyze raw.{_quoted(target)}")
     superseded = _superseded(session, landing_id) if table.mode == "replace" else []
     for old in superseded:
         session.execute(f"drop table if exists raw.{_quoted(_partition_name(table, old))}")
+        clear(session, table.name, old)
     session.execute(
         f"alter table raw.{_quoted(table.name)} attach partition raw.{_quoted(target)} for values in ({landing_id})"
     )
     _book(session, landing_id, rows, superseded)
+    account.book(session)
     log.info(
         "loaded table=raw.%s landing_id=%d rows=%d superseded=%s", table.name, landing_id, rows, superseded or "none"
     )
-    return rows
 
 
-def _upsert_batches(session: ArrowSession, table: RawTable, landing_id: int, batches: pa.RecordBatchReader) -> int:
+def _upsert_batches(
+    session: ArrowSession, table: RawTable, landing_id: int, batches: pa.RecordBatchReader, account: Account
+) -> int:
     lock_partition(session, table, landing_id)
     columns = batches.schema.names
     session.execute(
         f"create temporary table incoming on commit drop as "
         f"select {_list(columns)} from raw.{_quoted(table.name)} limit 0"
     )
-    session.cursor.adbc_ingest("incoming", batches, mode="append", temporary=True)
-    return _merge_incoming(session, table, landing_id, columns, table.keys)
+    read = session.cursor.adbc_ingest("incoming", batches, mode="append", temporary=True)
+    meta = "".join(f" - '{name}'" for name in columns if name in ("_landing_id", "_row"))
+    _hold_keyless(session, table, table.keys, account, payload=f"to_jsonb(incoming){meta}")
+    account.judge(read)
+    return _merge_incoming(session, table, landing_id, columns, table.keys, account)
 
 
-def _upsert_documents(session: PsycopgSession, table: RawTable, landing_id: int, records: Iterable[Record]) -> int:
+def _upsert_documents(
+    session: PsycopgSession, table: RawTable, landing_id: int, records: Iterable[Record], account: Account
+) -> int:
     lock_partition(session, table, landing_id)
     # null as soon as one of them is
     key = " || '|' || ".join(f"({_at(path)})" for path in table.keys)
@@ -152,26 +266,46 @@ def _upsert_documents(session: PsycopgSession, table: RawTable, landing_id: int,
         "_landing_id bigint not null, _row bigint not null, "
         f"_key text generated always as ({key}) stored) on commit drop"
     )
-    _copy_documents(session, "incoming", table, landing_id, records)
+    read = _copy_documents(session, "incoming", table, landing_id, records, account)
+    _hold_keyless(
+        session,
+        table,
+        ("_key",),
+        account,
+        payload="payload",
+        request="_request::text" if table.has_request else "null::text",
+    )
+    account.judge(read)
     columns = ("payload", "_key", *(["_request"] if table.has_request else []), "_landing_id", "_row")
-    rows = _merge_incoming(session, table, landing_id, columns, ("_key",))
-    _mark(session, table, landing_id)
-    return rows
+    return _merge_incoming(session, table, landing_id, columns, ("_key",), account)
+
+
+def _hold_keyless(
+    session: Session,
+    table: RawTable,
+    keys: Sequence[str],
+    account: Account,
+    *,
+    payload: str,
+    request: str = "null::text",
+) -> None:
+    """Take the rows out of `incoming` that lack a value for the key."""
+    is_keyless = " or ".join(f"{_quoted(key)} is null" for key in keys)
+    keyless = session.execute(
+        f"select _row, ({payload})::text, {request} from incoming where {is_keyless} order by _row limit {MOST + 1}"
+    )
+    for row, text, asked in keyless:
+        fault = f"lacks a value for the key ({', '.join(table.keys)}); mend load.keys in source.yml"
+        account.hold(int(row), [(None, fault)], payload=text, request=asked)
+    if keyless:
+        session.execute(f"delete from incoming where {is_keyless}")
 
 
 def _merge_incoming(
-    session: Session, table: RawTable, landing_id: int, columns: Sequence[str], keys: Sequence[str]
+    session: Session, table: RawTable, landing_id: int, columns: Sequence[str], keys: Sequence[str], account: Account
 ) -> int:
     """The rows of the temporary table `incoming` take their places in a keyed table; the load is booked."""
     target = f"raw.{_quoted(table.name)}"
-    keyless = session.execute(
-        f"select min(_row) from incoming where {' or '.join(f'{_quoted(key)} is null' for key in keys)}"
-    )
-    if keyless[0][0] is not None:
-        raise LoadError(
-            f"raw.{table.name}: landing {landing_id} was not loaded: its record {keyless[0][0]} (from 0) lacks a value "
-            f"for the key ({', '.join(table.keys)}); mend load.keys in source.yml"
-        )
     session.execute("analyze incoming")
     same = " and ".join(f"incoming.{_quoted(key)} = kept.{_quoted(key)}" for key in keys)
     if table.absent == "keep" or not _has_later(session, table, landing_id):
@@ -205,6 +339,7 @@ def _merge_incoming(
     else:
         rows = 0  # a later complete landing has said all there is to say
     _book(session, landing_id, rows, [])
+    account.book(session)
     log.info("loaded table=raw.%s landing_id=%d rows=%d", table.name, landing_id, rows)
     return int(rows)
 
@@ -240,17 +375,24 @@ def _has_later(session: Session, table: RawTable, landing_id: int) -> bool:
 
 
 def _copy_documents(
-    session: PsycopgSession, target: str, table: RawTable, landing_id: int, records: Iterable[Record]
+    session: PsycopgSession,
+    target: str,
+    table: RawTable,
+    landing_id: int,
+    records: Iterable[Record],
+    account: Account,
 ) -> int:
     if table.has_request:
         columns = "payload, _request, _landing_id, _row"
         lines = (
             b"%b\x02%b\x02%d\x02%d\n" % (storable(record), request or b"{}", landing_id, row)
-            for row, (record, request) in enumerate(records)
+            for row, record, request in _readable(records, account)
         )
     else:
         columns = "payload, _landing_id, _row"
-        lines = (b"%b\x02%d\x02%d\n" % (storable(record), landing_id, row) for row, (record, _) in enumerate(records))
+        lines = (
+            b"%b\x02%d\x02%d\n" % (storable(record), landing_id, row) for row, record, _ in _readable(records, account)
+        )
     source = _Lines(lines)
     try:
         # \x01 and \x02 cannot stand in JSON, so no record needs quoting or escaping
@@ -262,6 +404,21 @@ def _copy_documents(
             raise source.fault from None  # which psycopg2 has wrapped in words of its own
         raise
     return session.cursor.rowcount
+
+
+def _readable(records: Iterable[Record], account: Account) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """The records that jsonb takes, each with its position among all; the others are held back."""
+    for row, (record, request) in enumerate(records):
+        account.rows = row + 1
+        if isinstance(record, bytes):
+            fault = fault_of(record)
+            if fault is None:
+                yield row, record, request
+                continue
+            text = record.decode()
+        else:
+            fault, text = record.fault, record.text
+        account.hold(row, [(None, fault)], record=text, request=request.decode() if request else None)
 
 
 def _mark(session: Session, table: RawTable, landing_id: int) -> None:
@@ -328,7 +485,9 @@ def _superseded(session: Session, landing_id: int) -> list[int]:
 
 def _book(session: Session, landing_id: int, rows: int, superseded: Sequence[int]) -> None:
     session.execute(
-        "update ops.landing set loaded_at = now(), loaded_rows = %s where landing_id = %s", (rows, landing_id)
+        # what is loaded anew is not published: a reader has what was loaded before
+        "update ops.landing set loaded_at = now(), loaded_rows = %s, published_at = null where landing_id = %s",
+        (rows, landing_id),
     )
     session.execute(
         "insert into ops.loaded_file (source, entity, uri, etag, landing_id) "
