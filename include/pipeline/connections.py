@@ -24,6 +24,12 @@ def warehouse_dsn(connection_id: str) -> str:
     return "postgresql://" + _connection(connection_id).get_uri().split("://", 1)[1]
 
 
+def warehouse_address(connection_id: str) -> str:
+    """Where a warehouse connection leads, without who goes there: `postgres://host:port/database`."""
+    connection = _connection(connection_id)
+    return f"postgres://{connection.host}:{connection.port or 5432}/{connection.schema}"
+
+
 def s3_client() -> S3Client:
     """A client of S3 through the connection `sluice_s3`."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook

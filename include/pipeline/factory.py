@@ -25,6 +25,7 @@ from cosmos.profiles import PostgresUserPasswordProfileMapping
 from include.extract.api_up import ApiUpSensor
 from include.gates import GatesError, load_gates
 from include.notify import callbacks
+from include.pipeline import lineage
 from include.pipeline.connections import TRANSFORMER
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
@@ -169,25 +170,26 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
             return held.to_redrive(source, entity, dsn=dsn, only=only, landing_id=landing_id)
         if params["from_landing"]:
             asked = _partitions_of_replay(source, entity, params, partition)
-            return steps.fetched_before(source, entity, asked, params, store=store, dsn=dsn)
+            found = steps.fetched_before(source, entity, asked, params, store=store, dsn=dsn)
+            return lineage.fetched(found, is_replay=True)
         if source.entities[entity].files:
-            return [
-                steps.fetch_files(source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"])
-            ]
+            landing = steps.fetch_files(
+                source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"]
+            )
+            return lineage.fetched([landing])
         with ApiClient(connections.api_of(source)) as client:
-            return [
-                steps.fetch(
-                    source,
-                    entity,
-                    partition,
-                    params,
-                    client=client,
-                    store=store,
-                    dsn=dsn,
-                    run_id=context["run_id"],
-                    is_whole=not set(source.params) & set(context["dag_run"].conf or {}),
-                )
-            ]
+            landing = steps.fetch(
+                source,
+                entity,
+                partition,
+                params,
+                client=client,
+                store=store,
+                dsn=dsn,
+                run_id=context["run_id"],
+                is_whole=not set(source.params) & set(context["dag_run"].conf or {}),
+            )
+        return lineage.fetched([landing])
     except steps.NothingToDo as reason:
         raise _skip(reason) from None
     except (KeyRefused, steps.FetchError) as fault:  # asking again would give the same
@@ -235,6 +237,7 @@ def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None])
             continue
         kept.append(landing)
         verdicts.append(verdict)
+    lineage.report(reads=lineage.landing_uris(landed))
     _conclude(merged(verdicts), source_name, "landing", kept)
     return {"landings": kept, "landing_ids": ",".join(str(landing["landing_id"]) for landing in kept)}
 
@@ -244,12 +247,16 @@ def _load(source_name: str, entity: str) -> int:
     """Load the run's landings of an entity into raw; without one, see that its table is there."""
     from include.pipeline import connections, steps
 
+    source, landed = load_source(source_name), _landings()
+    if own := [landing for landing in landed if landing["entity"] == entity]:
+        written = lineage.table_uris(connections.LOADER, "raw", [source.table(entity)])
+        lineage.report(reads=lineage.landing_uris(own), writes=written)
     dsn = connections.warehouse_dsn(connections.LOADER)
     try:
         return steps.load(
-            load_source(source_name),
+            source,
             entity,
-            _landings(),
+            landed,
             store=connections.landing_store(),
             dsn=dsn,
             run_id=get_current_context()["run_id"],
@@ -275,6 +282,8 @@ def _gate(source_name: str, layer: LayerName) -> None:
         dag_run_id=get_current_context()["run_id"],
         fence=_fence(loader_dsn) if held.holds_rows(gate) else None,
     )
+    judged = [result.table for result in verdict.results]
+    lineage.report(reads=lineage.table_uris(connections.GATE, layer, judged))
     _conclude(verdict, source_name, layer, landings)
 
 
@@ -329,6 +338,11 @@ def _publish(source_name: str) -> dict[str, list[int]]:
         )
     except NotMyTurn as fault:  # it would not be at the next try either
         raise AirflowFailException(str(fault)) from None
+    models = [one.model for one in done]
+    lineage.report(
+        reads=lineage.table_uris(connections.PUBLISHER, "marts", models),
+        writes=lineage.table_uris(connections.PUBLISHER, "analytics", models),
+    )
     return {one.model: [one.rows_deleted, one.rows_inserted] for one in done}
 
 
