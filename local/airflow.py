@@ -109,7 +109,7 @@ def env(home: Home) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home.passwords_file),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://airflow:{database}",
-        "AIRFLOW__API__HOST": ports.HOST,
+        "AIRFLOW__API__HOST": ports.BIND,
         "AIRFLOW__API__PORT": str(home.ports["airflow"]),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
