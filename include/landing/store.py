@@ -3,8 +3,9 @@
 Keys: `landing/<source>/<entity>/dt=<partition>/run=<run id>/part-00001.<ext>` and, last of all, `_manifest.json`.
 No manifest, no landing. A second try of the same run writes `run=<run id>.2/`, a third `.3/`, and so on: whoever begins
 claims its folder by creating `_started` there, which S3 grants to one alone (`If-None-Match: *`), so that a retry and
-the worker that it replaces, should that one still be alive, never write into the same folder. A landing that is given
-up leaves nothing behind. One that was killed leaves its `_started` and maybe parts, which nobody reads.
+the worker that it replaces, should that one still be alive, never write into the same folder. Once a later try has
+claimed a folder, or `_started` is gone, the earlier one can commit no more. A landing that is given up leaves nothing
+behind. One that was killed leaves its `_started` and maybe parts, which nobody reads, and which `sweep` removes later.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
@@ -53,6 +54,15 @@ _NEWLINES = bytes.maketrans(b"\r\n", b"\t\t")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
 _READ_AT_ONCE = 8  # manifests; boto3 holds ten connections
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep has removed: folders (URIs) without a manifest, and uploads that were never completed."""
+
+    folders: tuple[str, ...]
+    objects: int
+    uploads: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ class LandingStore:
         landing_id = _next_landing_id()
         writer = LandingWriter(
             self,
-            folder=self._claim(f"{_prefix(source, entity, partition)}run={_safe(run_id)}", landing_id),
+            folder=self._claim(f"{_prefix(source, entity, partition)}run={_safe(run_id)}", landing_id, run_id),
             about={
                 "landing_id": landing_id,
                 "source": source,
@@ -146,6 +156,44 @@ class LandingStore:
             of_run = last[manifest.partition, manifest.run_id]
             if manifest is of_run or manifest.landing_id in of_run.follows:
                 yield manifest
+
+    def sweep(self, grace: timedelta) -> Swept:
+        """Remove what landings that were killed have left: folders without a manifest, and unfinished uploads.
+
+        Args:
+            grace: How long nothing must have been written into a folder, and how long ago an upload must have begun.
+                More than any landing takes: one that still goes on is given up by it.
+        """
+        before = datetime.now(UTC) - grace
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="landing/")
+        entries = (entry for page in pages for entry in page.get("Contents", []))
+        folders, objects = [], 0
+        # keys come sorted, so those of a folder together
+        for folder, listed in itertools.groupby(entries, lambda entry: entry["Key"].rpartition("/")[0] + "/"):
+            times = {entry["Key"].removeprefix(folder): entry["LastModified"] for entry in listed}
+            if MANIFEST in times or max(times.values()) > before or "/run=" not in folder:
+                continue
+            # The claim first: from here on a writer that is still there cannot commit. One that just has, stays.
+            self.client.delete_object(Bucket=self.bucket, Key=folder + STARTED)
+            if self._has(folder + MANIFEST):
+                continue
+            for name in times:
+                self.client.delete_object(Bucket=self.bucket, Key=folder + name)
+            folders.append(f"s3://{self.bucket}/{folder}")
+            objects += len(times)
+            logger.info("swept uri=%s objects=%d newest=%s", folders[-1], len(times), max(times.values()).isoformat())
+        uploads = 0
+        for listing in self.client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self.bucket, Prefix="landing/"
+        ):
+            for upload in listing.get("Uploads", []):
+                if upload["Initiated"] <= before:
+                    self.client.abort_multipart_upload(
+                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+                    logger.info("upload_aborted key=%s initiated=%s", upload["Key"], upload["Initiated"].isoformat())
+                    uploads += 1
+        return Swept(tuple(folders), objects, uploads)
 
     def read(self, uri: str) -> Manifest:
         """The manifest of the landing at a URI (`s3://bucket/landing/…/run=…/`, as `Manifest.uri` has it).
@@ -263,13 +311,36 @@ class LandingStore:
             ) from None
         return Manifest.model_validate_json(body)
 
-    def _claim(self, run: str, landing_id: int) -> str:
+    def _has(self, key: str) -> bool:
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        return any(entry["Key"] == key for entry in found.get("Contents", []))
+
+    def _later_try(self, folder: str, run_id: str) -> str | None:
+        """The folder of a later try of a run than the one of `folder`, if there is one."""
+        first = folder.removesuffix("/")
+        number = 1
+        if not first.endswith(f"/run={_safe(run_id)}"):
+            first, _, tried = first.rpartition(".")
+            number = int(tried)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{first}.")
+        for entry in (entry for page in pages for entry in page.get("Contents", [])):
+            other, _, name = entry["Key"].rpartition("/")
+            tried = other.removeprefix(f"{first}.")
+            # the name of another run may begin like this one's
+            if name in (STARTED, MANIFEST) and tried.isdecimal() and int(tried) > number:
+                body = self.client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
+                of_run = _run_of_claim(body) if name == STARTED else Manifest.model_validate_json(body).run_id
+                if of_run == run_id:
+                    return f"s3://{self.bucket}/{other}/"
+        return None
+
+    def _claim(self, run: str, landing_id: int, run_id: str) -> str:
         """Make the first folder of a run that nobody holds ours, and return its key (`…/run=x/`, `…/run=x.2/`, …)."""
         for attempt in itertools.count(1):
             folder = f"{run}/" if attempt == 1 else f"{run}.{attempt}/"
             try:
                 self.client.put_object(
-                    Bucket=self.bucket, Key=folder + STARTED, Body=str(landing_id).encode(), IfNoneMatch="*"
+                    Bucket=self.bucket, Key=folder + STARTED, Body=f"{landing_id} {run_id}".encode(), IfNoneMatch="*"
                 )
             except self.client.exceptions.NoSuchBucket:
                 raise LandingError(
@@ -403,7 +474,8 @@ class LandingWriter:
             The manifest as it was written.
 
         Raises:
-            LandingError: The folder holds a manifest already.
+            LandingError: The folder holds a manifest already, a later try of the run has begun to land the same, or
+                what was landed has been swept meanwhile.
         """
         if self.committed is not None:
             raise LandingError(f"{self.committed.uri} is committed already")
@@ -421,7 +493,9 @@ class LandingWriter:
             asked=tuple(self._asked),
             refused=tuple(self._refused),
         )
+        self._check_claim()
         self._put_manifest(manifest.model_dump_json(indent=2).encode())
+        self._check_claim()
         self.committed = manifest
         self._store.client.delete_object(Bucket=self._store.bucket, Key=self._folder + STARTED)
         logger.info(
@@ -454,6 +528,16 @@ class LandingWriter:
             logger.warning("landing_not_removed uri=s3://%s/%s fault=%s", bucket, self._folder, fault)
         else:
             logger.info("landing_given_up uri=s3://%s/%s", bucket, self._folder)
+
+    def _check_claim(self) -> None:
+        """See that the folder is still this writer's; behind the manifest too, for a sweep may come between."""
+        store, uri = self._store, f"s3://{self._store.bucket}/{self._folder}"
+        if not store._has(self._folder + STARTED):
+            raise LandingError(
+                f"{uri}: it was swept while it was written, for it had stood still too long: run it again"
+            )
+        if later := store._later_try(self._folder, self._about["run_id"]):
+            raise LandingError(f"{uri}: a later try of the run has taken over at {later}: this one lands nothing")
 
     def _put_manifest(self, body: bytes) -> None:
         client, bucket, key = self._store.client, self._store.bucket, self._folder + MANIFEST
@@ -506,12 +590,17 @@ class LandingWriter:
             self._documents = None
 
 
-def upload(store: LandingStore, key: str, chunks: Iterable[bytes]) -> int:
-    """Write an object as a whole or not at all, whatever its size; return that in bytes."""
+def upload(store: LandingStore, key: str, chunks: Iterable[bytes], *, is_zstd: bool = False) -> int:
+    """Write an object as a whole or not at all, whatever its size; return that in bytes, as stored."""
     made = _Upload(store.client, store.bucket, "", key)
     try:
-        for chunk in chunks:
-            made.write(chunk)
+        if is_zstd:
+            with pa.CompressedOutputStream(pa.PythonFile(made, "w"), "zstd") as out:
+                for chunk in chunks:
+                    out.write(chunk)
+        else:
+            for chunk in chunks:
+                made.write(chunk)
         made.finish()
     except BaseException:
         made.abort()
@@ -642,6 +731,10 @@ def _next_landing_id() -> int:
 
 def _prefix(source: str, entity: str, partition: str) -> str:
     return f"landing/{source}/{entity}/dt={partition}/"
+
+
+def _run_of_claim(body: bytes) -> str:
+    return body.decode().partition(" ")[2]
 
 
 def _safe(run_id: str) -> str:

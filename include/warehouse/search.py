@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from include.warehouse.session import PsycopgSession, psycopg_session
 
 _WORD = re.compile(r"\w")
+_ESCAPED_BLANK = re.compile(r"\\[nrtbf]")  # its letter would hide where a word begins
 
 
 @dataclass
@@ -66,12 +67,16 @@ def search(dsns: Sequence[str], values: Iterable[str]) -> Searched:
     return found
 
 
-def _tables(session: PsycopgSession) -> list[tuple[str, list[str], bool]]:
-    """Name, columns, and whether all of them may be read, of each table that has text."""
+def _tables(session: PsycopgSession) -> list[tuple[str, dict[str, str], bool]]:
+    """Name, columns with their SQL as text, and whether all of them may be read, of each table that has text."""
     return [
-        (str(name), list(columns), bool(is_open))
-        for name, columns, is_open in session.execute(
-            "select format('%%I.%%I', n.nspname, c.relname), array_agg(quote_ident(a.attname) order by a.attnum), "
+        (str(name), dict(zip(columns, texts, strict=True)), bool(is_open))
+        for name, columns, texts, is_open in session.execute(
+            "select quote_ident(n.nspname) || '.' || quote_ident(c.relname), "
+            "array_agg(quote_ident(a.attname) order by a.attnum), "
+            "array_agg(case when t.typname ~ 'json' or coalesce(element.typname ~ 'json', false) "
+            "then 'regexp_replace(' || quote_ident(a.attname) || '::text, ' || quote_literal('\\\\[nrtbf]') "
+            "|| ', '' '', ''g'')' else quote_ident(a.attname) || '::text' end order by a.attnum), "
             "has_schema_privilege(n.oid, 'usage') and bool_and(has_column_privilege(c.oid, a.attnum, 'select')) "
             "from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
             "join pg_attribute as a on a.attrelid = c.oid join pg_type as t on t.oid = a.atttypid "
@@ -85,9 +90,9 @@ def _tables(session: PsycopgSession) -> list[tuple[str, list[str], bool]]:
     ]
 
 
-def _hits(session: PsycopgSession, table: str, columns: Sequence[str], quick: str, exact: str) -> dict[str, int]:
-    counts = ", ".join(f"count(*) filter (where {column}::text ~ %s)" for column in columns)
-    texts = ", ".join(f"{column}::text" for column in columns)
+def _hits(session: PsycopgSession, table: str, columns: Mapping[str, str], quick: str, exact: str) -> dict[str, int]:
+    counts = ", ".join(f"count(*) filter (where {text} ~ %s)" for text in columns.values())
+    texts = ", ".join(columns.values())
     ((*rows,),) = session.execute(
         f"select {counts} from {table} where concat_ws(e'\\n', {texts}) ~ %s", [*(exact for _ in columns), quick]
     )
@@ -95,8 +100,12 @@ def _hits(session: PsycopgSession, table: str, columns: Sequence[str], quick: st
 
 
 def _forms(values: Iterable[str]) -> set[str]:
-    """As each value stands, and as JSON writes it."""
-    return {form for value in values for form in (value, json.dumps(value, ensure_ascii=False)[1:-1])}
+    """As each value stands, and as JSON writes it, but for white space."""
+    return {
+        form
+        for value in values
+        for form in (value, _ESCAPED_BLANK.sub(" ", json.dumps(value, ensure_ascii=False)[1:-1]))
+    }
 
 
 def _apart(form: str) -> str:
