@@ -67,7 +67,9 @@ alter default privileges for role sluice_loader in schema raw grant select on ta
 alter default privileges for role sluice_loader in schema quarantine grant select on tables to operator, sluice_gate;
 alter default privileges for role sluice_transformer in schema staging grant select on tables to sluice_gate;
 alter default privileges for role sluice_transformer in schema marts grant select on tables to sluice_gate, sluice_publisher;
--- publish says who reads which column of what it publishes: a new table is nobody's until then
+alter default privileges for role sluice_loader, sluice_transformer, sluice_publisher
+revoke execute on functions from public;
+-- publish says who reads what it publishes: a new table is nobody's until then
 alter default privileges for role sluice_publisher in schema analytics revoke select on tables from analyst, operator;
 
 create table if not exists ops.landing (
@@ -212,7 +214,7 @@ comment on column ops.erasure.working is 'Until it is finished: what to search f
 -- Values of a person out of the bookkeeping, which should hold none: one left in a message or a request is replaced.
 create or replace function ops.erase_text(patterns text [], replacement text)
 returns bigint
-language plpgsql security definer set search_path = pg_catalog
+language plpgsql security definer set search_path = pg_catalog, pg_temp -- pg_temp last: see ops.quarantined
 as $$
 declare
     place record;
@@ -247,7 +249,8 @@ grant execute on function ops.erase_text(text [], text) to sluice_loader;
 -- How many rows of a landing are in quarantine, for those who may not see the rows.
 create or replace function ops.quarantined(landing_ids bigint [])
 returns table (landing_id bigint, quarantined_rows bigint)
-language plpgsql stable security definer set search_path = pg_catalog
+-- pg_temp is named, last: else it would be searched first, and a caller's own pg_class would run with the definer's rights
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare quarantine_table regclass;
 begin
@@ -263,13 +266,17 @@ begin
         ) using landing_ids;
     end loop;
 end $$;
+-- it runs as who owns the quarantine, not as who has bootstrapped
+grant create on schema ops to sluice_loader;
+alter function ops.quarantined(bigint []) owner to sluice_loader;
+revoke create on schema ops from sluice_loader;
 revoke all on function ops.quarantined(bigint []) from public;
 grant execute on function ops.quarantined(bigint []) to sluice_reporter, operator;
 
 grant select on all tables in schema ops to sluice_gate, sluice_publisher, sluice_reporter, sluice_loader, operator;
 grant insert, update on ops.landing to sluice_loader;
 grant insert, update on ops.cursor_mark, ops.loaded_file to sluice_loader;
-grant insert, delete on ops.landing_part to sluice_loader;
+grant insert, update, delete on ops.landing_part to sluice_loader;
 grant insert, update on ops.erasure to sluice_loader;
 revoke select on ops.erasure from sluice_gate, sluice_publisher, sluice_reporter, operator;
 grant select (
