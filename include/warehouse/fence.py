@@ -60,3 +60,12 @@ class Fence:
                 "was committed. If no later try runs, for the run was deleted and made anew under the same name, then "
                 "delete the task's row from ops.attempt and run it again"
             )
+
+
+def forget(dsn: str, *, older_than_days: int) -> int:
+    """Delete the tries of tasks that began so long ago that none of them can still be alive; how many."""
+    with psycopg_session(dsn) as session:
+        session.execute(
+            "delete from ops.attempt where entered_at < now() - make_interval(days => %s)", (older_than_days,)
+        )
+        return session.cursor.rowcount

@@ -147,30 +147,123 @@ def test_a_second_try_of_a_run_writes_a_folder_of_its_own(store: LandingStore) -
     ]  # fmt: skip
 
 
-def test_a_retry_never_writes_into_the_folder_of_a_try_that_still_lives(store: LandingStore) -> None:
+@pytest.mark.parametrize("retry_is_done", [True, False], ids=["done", "begun"])
+def test_a_try_that_a_later_one_has_taken_over_from_lands_nothing(store: LandingStore, retry_is_done: bool) -> None:
     with begin(store) as zombie:
         zombie.add_document(b'{"by": "zombie"}')
         with begin(store) as retry:
             retry.add_document(b'{"by": "retry"}')
-            by_retry = retry.commit({})
-        by_zombie = zombie.commit({})
-    assert by_retry.uri != by_zombie.uri
-    assert list(store.iter_documents(by_retry)) == [b'{"by": "retry"}']
-    assert list(store.iter_documents(by_zombie)) == [b'{"by": "zombie"}']
+            if retry_is_done:
+                retry.commit({})
+            with pytest.raises(
+                LandingError, match=r"run=manual__1/: a later try .* taken over at .*/run=manual__1\.2/"
+            ):
+                zombie.commit({})
+            if not retry_is_done:
+                retry.commit({})
+    (landed,) = store.landings("weather", "observations")
+    assert list(store.iter_documents(landed)) == [b'{"by": "retry"}']
 
 
-def test_landings_of_one_run_at_the_same_moment_get_different_folders_and_ids(store: LandingStore) -> None:
-    def one(number: int) -> Manifest:
+def test_a_run_whose_name_begins_like_another_has_nothing_to_do_with_it(store: LandingStore) -> None:
+    with begin(store, run_id="v1") as writer, begin(store, run_id="v1.2") as other:
+        writer.add_document(b"{}")
+        other.add_document(b"{}")
+        assert [writer.commit({}).run_id, other.commit({}).run_id] == ["v1", "v1.2"]
+
+
+def test_of_tries_at_the_same_moment_each_has_a_folder_and_the_last_one_lands(store: LandingStore) -> None:
+    def one(number: int) -> str | None:
         with begin(store) as writer:
             writer.add_document(b'{"n": %d}' % number)
-            manifest: Manifest = writer.commit({})
-            return manifest
+            try:
+                uri: str = writer.commit({}).uri
+            except LandingError:
+                return None
+            return uri
 
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(one, range(8)))
-    assert len({manifest.uri for manifest in made}) == 8
-    assert len({manifest.landing_id for manifest in made}) == 8
-    assert [list(store.iter_documents(manifest)) for manifest in made] == [[b'{"n": %d}' % n] for n in range(8)]
+        made = [uri for uri in pool.map(one, range(8)) if uri]
+    assert len(set(made)) == len(made) > 0
+    assert len(list(store.landings("weather", "observations"))) == 1
+
+
+NO_GRACE, A_DAY = timedelta(seconds=-2), timedelta(hours=24)  # S3 tells times in whole seconds
+
+
+def kill(writer: LandingWriter) -> None:
+    """Leave what the writer has written as if its process was gone."""
+    writer.abort = lambda: None  # type: ignore[method-assign]
+
+
+def test_what_killed_landings_have_left_is_swept_after_the_grace_time(store: LandingStore) -> None:
+    committed = landed(store, "2024-01", "manual__1")
+    with begin(store, "csv") as killed:
+        kill(killed)
+        killed.add_file([b"a,b\n", b"1,2\n"], "csv")
+    with begin(store, "csv", run_id="manual__2") as uploading:
+        kill(uploading)
+
+        def chunks() -> Iterator[bytes]:
+            yield bytes(20 * MEGABYTE)
+            raise GaveUpError
+
+        with pytest.raises(GaveUpError):
+            uploading.add_file(chunks(), "csv")
+    store.client.put_object(Bucket=store.bucket, Key="drop/tests/things.csv", Body=b"a")
+    left = keys(store)
+    assert len(left) == 1 + 2 + 2 + 1
+    assert len(uploads(store)) == 1
+
+    assert store.sweep(A_DAY) == store_module.Swept((), 0, 0)
+    assert (keys(store), len(uploads(store))) == (left, 1)
+
+    swept = store.sweep(NO_GRACE)
+    folders = [f"s3://{store.bucket}/landing/weather/observations/dt=2026-11-21T13/run=manual__{n}/" for n in (1, 2)]
+    assert swept == store_module.Swept(tuple(folders), 3, 1)
+    assert uploads(store) == []
+    assert sorted(keys(store)) == ["drop/tests/things.csv", *sorted(key for key in left if "dt=2024-01" in key)]
+    assert list(store.landings("tests", "things")) == [committed]
+
+
+def test_a_writer_whose_landing_was_swept_commits_nothing(store: LandingStore) -> None:
+    with begin(store) as writer:
+        writer.add_document(b"{}")
+        store.sweep(NO_GRACE)
+        with pytest.raises(LandingError, match="it was swept while it was written"):
+            writer.commit({})
+    assert keys(store) == []
+
+
+def test_a_sweep_between_the_last_look_and_the_manifest_leaves_no_landing_without_parts(store: LandingStore) -> None:
+    def sweep_first(params: dict[str, Any], **_: object) -> None:
+        if params["Key"].endswith("_manifest.json"):
+            store.client.meta.events.unregister("provide-client-params.s3.PutObject", sweep_first)
+            store.sweep(NO_GRACE)
+
+    with begin(store) as writer:
+        writer.add_document(b"{}")
+        store.client.meta.events.register("provide-client-params.s3.PutObject", sweep_first)
+        with pytest.raises(LandingError, match="it was swept while it was written"):
+            writer.commit({})
+    assert keys(store) == []
+
+
+def test_what_was_committed_while_it_was_to_be_swept_stays(store: LandingStore) -> None:
+    with begin(store) as writer:
+        writer.add_document(b"{}")
+        writer.seal()
+        made: list[Manifest] = []
+
+        def commit_first(params: dict[str, Any], **_: object) -> None:
+            if params["Key"].endswith("_started"):
+                store.client.meta.events.unregister("provide-client-params.s3.DeleteObject", commit_first)
+                made.append(writer.commit({}))
+
+        store.client.meta.events.register("provide-client-params.s3.DeleteObject", commit_first)
+        assert store.sweep(NO_GRACE) == store_module.Swept((), 0, 0)
+    assert list(store.landings("weather", "observations")) == made
+    assert list(store.iter_documents(made[0])) == [b"{}"]
 
 
 def test_a_manifest_that_exists_is_never_overwritten(store: LandingStore) -> None:

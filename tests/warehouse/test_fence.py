@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.warehouse.fence import Fence, Superseded
+from include.warehouse.fence import Fence, Superseded, forget
 from include.warehouse.session import Session, arrow_session, psycopg_session
 from tests.conftest import Warehouse
 from tests.waiting import wait_until
@@ -117,3 +117,12 @@ def test_publish_has_a_fence_too(warehouse: Warehouse) -> None:
     fence.enter(dsn)
     with psycopg_session(dsn) as session:
         fence.check(session)
+
+
+def test_tries_of_long_ago_are_forgotten(dsn: str, warehouse: Warehouse) -> None:
+    for task in ("old", "new"):
+        Fence(task, 1).enter(dsn)
+    with psycopg_session(warehouse.dsn(warehouse.server.superuser)) as session:
+        session.execute("update ops.attempt set entered_at = now() - interval '91 days' where task = 'old'")
+    assert forget(dsn, older_than_days=90) == 1
+    assert rows(warehouse, "select task from ops.attempt") == [("new",)]
