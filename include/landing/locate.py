@@ -126,15 +126,36 @@ def _in_documents(
 ) -> _Found:
     before = 0
     for line, offset, document in _documents(file, manifest, part):
-        for begin, end in record_spans(document, path):
+        for begin, end in _spans(document, path, is_line=manifest.format == "ndjson"):
             record = document[begin:end]
-            rows = sum(1 for _ in transform(json.loads(record))) if transform else 1
+            rows = _rows_made(record, transform)
             if row < before + rows:
                 where = {"document" if manifest.format == "json" else "line": line}
                 where |= {"byte_offset": offset + begin, "byte_length": end - begin}
                 return {"where": where, "record": record, "asked": _asked(manifest, part, line)}
             before += rows
     return before
+
+
+def _spans(document: bytes, path: Sequence[str], *, is_line: bool) -> list[tuple[int, int]]:
+    """Where the records of a document stand; a line that is no JSON counts for one, as at the load."""
+    try:
+        return list(record_spans(document, path))
+    except LandingError:
+        if not is_line:
+            raise
+        return [(0, len(document.rstrip(b" \t\r")))]
+
+
+def _rows_made(record: bytes, transform: Transform | None) -> int:
+    """How many rows the load makes of a record; one that cannot be given to `transform` is a row, in quarantine."""
+    if transform is None:
+        return 1
+    try:
+        given = json.loads(record)
+    except (ValueError, RecursionError):
+        return 1
+    return sum(1 for _ in transform(given)) if isinstance(given, dict) else 1
 
 
 def _documents(file: BinaryIO, manifest: Manifest, part: Part) -> Iterator[tuple[int, int, bytes]]:

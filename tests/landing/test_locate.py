@@ -3,8 +3,7 @@
 import gzip
 import io
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import openpyxl
 import pyarrow as pa
@@ -20,19 +19,26 @@ from include.landing.records import iter_batches
 from tests.conftest import S3
 
 PAGES = [
-    '{"meta": {"data": [{"id": 0}], "id": "ă€"}, "data": [{"id": 1, "name": "Ană"},\n  {"id": 2,  "name": "Bo"}]}'.encode(),
+    '{"meta": {"data": [{}], "id": "ă€"}, "data": [{"id": 1, "name": "Ană"},\n  {"id": 2,  "name": "Bo"}]}'.encode(),
     b'{"data": []}',
     '{"data": [ {"id": 3, "name": "€"}, {"id": 4} ]}'.encode(),
 ]
 CSV = 'id,name\r\n1,Ană\r\n\r\n2,"two\r\nlines"\r\n3,"a ""quote"""\r\n4,last'
 
 
-def landed(s3: S3, format: Format, contents: Iterable[bytes], *, ending: str = "", **how: Any) -> Manifest:
+def landed(
+    s3: S3,
+    format: Format,
+    contents: Iterable[bytes],
+    *,
+    ending: str = "",
+    values: Mapping[str, str] | None = None,
+) -> Manifest:
     store = LandingStore(s3.client, s3.bucket)
     with store.begin(source="shop", entity="things", partition="all", run_id="r", format=format) as writer:
         for content in contents:
             if format == "json":
-                writer.add_document(content, **how)
+                writer.add_document(content, values=values)
             else:
                 writer.add_file([content], ending or format, origin="s3://b/drop/x", origin_etag='"1"')
         return writer.commit({"method": "GET"})
@@ -60,6 +66,7 @@ def test_a_record_of_a_paged_answer_is_found_by_document_and_bytes(s3: S3) -> No
     for row, record in enumerate(served):
         place = locate(store, manifest, row, records=("data",))
         assert bytes_at(s3, manifest, place) == record == place.record
+        assert isinstance(record, bytes)
         assert json.loads(record)["id"] == row + 1
         assert place.where["document"] == (1, 1, 3, 3)[row]
         assert place.asked == {"city": "Iași"}
@@ -88,7 +95,7 @@ def test_a_dropped_document_is_found_behind_its_byte_order_mark(s3: S3) -> None:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_line_of_a_file_is_found_by_number_and_bytes(s3: S3, pack: Any) -> None:  # noqa: ANN401
+def test_a_line_of_a_file_is_found_by_number_and_bytes(s3: S3, pack: Callable[[bytes], bytes]) -> None:
     files = ['\ufeff{"a": "ă"} \n\n{"a": 2}\r\n'.encode(), b'{"a": 3}\n{"a": 4}']
     manifest = landed(s3, "ndjson", map(pack, files), ending="ndjson.gz" if pack is gzip.compress else "ndjson")
     store = LandingStore(s3.client, s3.bucket)
@@ -107,6 +114,15 @@ def test_rows_that_a_function_made_of_a_record_lead_to_the_record(s3: S3) -> Non
     store = LandingStore(s3.client, s3.bucket)
     found = [locate(store, manifest, row, records=("data",), transform=twice) for row in range(6)]
     assert [json.loads(place.record or b"")["id"] for place in found] == [1, 1, 2, 2, 4, 4]
+
+
+def test_what_is_no_record_is_counted_as_the_load_counts_it(s3: S3) -> None:
+    manifest = landed(s3, "ndjson", [b'{"a": 1}\nno JSON \n7\n{"a": 4}\n'])
+    store = LandingStore(s3.client, s3.bucket)
+    assert len(list(landed_records(store, manifest))) == 4
+    for transform in (None, lambda record: [record]):
+        found = [locate(store, manifest, row, transform=transform) for row in range(4)]
+        assert [place.record for place in found] == [b'{"a": 1}', b"no JSON", b"7", b'{"a": 4}']
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1250"])

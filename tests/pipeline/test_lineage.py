@@ -141,6 +141,7 @@ def ran(
             {"type": "http", "url": f"http://127.0.0.1:{backend.server_port}", "endpoint": "api/v1/lineage"}
         ),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "sluice",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # of a busy machine
         "SLUICE_BUCKET": BUCKET,
         "SLUICE_DBT_PROJECT_DIR": str(PROJECT / "dbt_project"),
         "SLUICE_DBT_MANIFEST": str(manifest),
