@@ -207,8 +207,9 @@ class Api:
                 if "Authorization" not in self._session.headers:
                     self._login()
                 answer = self._session.request(method, f"{self._url}/api/v2/{path}", timeout=30, **arguments)
-            except requests.ConnectionError as fault:
-                # It may be starting again; a POST is safe to repeat because its run id is ours.
+            except (requests.ConnectionError, requests.Timeout) as fault:
+                # It may be starting again, or be busy; a POST is safe to repeat: its run id is ours, or it is a
+                # backfill, of which there is one at a time.
                 if attempt == 3:
                     raise LocalError(
                         f"Airflow does not answer at {self._url}: see ./sluice status and logs/airflow.log"
@@ -218,9 +219,9 @@ class Api:
             if answer.status_code == requests.codes.unauthorized and attempt == 0:
                 del self._session.headers["Authorization"]
                 continue
-            own_id = (arguments.get("json") or {}).get("dag_run_id")
-            if answer.status_code == requests.codes.conflict and own_id and attempt > 0:
-                return self._session.get(f"{self._url}/api/v2/{path}/{own_id}", timeout=30)
+            if answer.status_code == requests.codes.conflict and method == "POST" and attempt > 0:
+                own = arguments["json"].get("dag_run_id")  # the first one has arrived after all
+                return self._session.get(f"{self._url}/api/v2/{path}" + (f"/{own}" if own else ""), timeout=30)
             if not answer.ok:
                 raise LocalError(f"Airflow refused {method} {path}: HTTP {answer.status_code}: {_detail(answer)}")
             return answer
