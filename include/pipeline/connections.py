@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
@@ -19,9 +20,44 @@ LOADER, TRANSFORMER, GATE, PUBLISHER = "sluice_loader", "sluice_transformer", "s
 S3 = "sluice_s3"
 
 
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+_OPTIONS = frozenset(
+    [
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "sslpassword",
+        "sslcrl",
+        "sslcrldir",
+        "ssl_min_protocol_version",
+        "channel_binding",
+        "connect_timeout",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+        "application_name",
+        "options",
+        "target_session_attrs",
+    ]
+)
+"""What a warehouse connection's extra may hold: TLS, and how patiently it is connected"""
+
+
 def warehouse_dsn(connection_id: str) -> str:
-    """The postgresql:// URI of a warehouse connection, secrets included: never log it."""
-    return "postgresql://" + _connection(connection_id).get_uri().split("://", 1)[1]
+    """The postgresql:// URI of a warehouse connection, its TLS options and its password included: never log it."""
+    connection = _connection(connection_id)
+    options = connection.extra_dejson
+    if unknown := sorted(set(options) - _OPTIONS):  # a misspelt sslmode would be no TLS at all
+        raise AirflowException(
+            f"connection {connection_id!r}: its extra has {unknown[0]!r}, which is not one of "
+            f"{', '.join(sorted(_OPTIONS))}; correct it or take it out"
+        )
+    address = connection.get_uri().split("://", 1)[1].partition("?")[0]
+    query = urlencode({name: str(value) for name, value in options.items()})
+    return f"postgresql://{address}" + (f"?{query}" if query else "")
 
 
 def warehouse_address(connection_id: str) -> str:

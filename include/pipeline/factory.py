@@ -20,13 +20,14 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import InvocationMode, LoadMode, TestBehavior
-from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from include.extract.api_up import ApiUpSensor
 from include.gates import GatesError, load_gates
 from include.notify import callbacks
 from include.pipeline import lineage
+from include.pipeline.at_work import at_work
 from include.pipeline.connections import TRANSFORMER
+from include.pipeline.dbt_profile import WarehouseProfile
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
 from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run, partitions_of_replay
@@ -151,6 +152,7 @@ def build_dag(name: str) -> DAG:
 
 
 @task
+@at_work
 def _fetch(source_name: str, entity: str) -> list[Any]:
     """Fetch and land one entity; in a run from landings, find those that are asked for instead."""
     from include.extract import ApiClient, KeyRefused
@@ -197,6 +199,7 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
 
 
 @task(trigger_rule="none_failed")
+@at_work
 def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
     from include.gates import check_frame
@@ -243,6 +246,7 @@ def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None])
 
 
 @task
+@at_work
 def _load(source_name: str, entity: str) -> int:
     """Load the run's landings of an entity into raw; without one, see that its table is there."""
     from include.pipeline import connections, steps
@@ -267,6 +271,7 @@ def _load(source_name: str, entity: str) -> int:
 
 
 @task
+@at_work
 def _gate(source_name: str, layer: LayerName) -> None:
     """Gate the run's rows of one layer inside the warehouse; what a rule says so of goes to quarantine."""
     from include.pipeline import connections, held
@@ -288,6 +293,7 @@ def _gate(source_name: str, layer: LayerName) -> None:
 
 
 @task.sensor(mode="reschedule", poke_interval=_TURN_SECONDS, timeout=timedelta(days=7).total_seconds())
+@at_work
 def _await_turn(source_name: str) -> bool:
     """Wait until no other run builds the models of the source: backfills run beside the schedule and themselves."""
     from include.pipeline import connections
@@ -319,6 +325,7 @@ def _holds_turn(context: Context) -> None:
 
 
 @task
+@at_work
 def _publish(source_name: str) -> dict[str, list[int]]:
     """Move the run's changes of all the source's marts to `analytics`, in one transaction."""
     from include.pipeline import connections
@@ -356,9 +363,7 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
         profile_config=ProfileConfig(
             profile_name="sluice",
             target_name="postgres",
-            profile_mapping=PostgresUserPasswordProfileMapping(
-                conn_id=TRANSFORMER, profile_args={"schema": "marts", "threads": 1}
-            ),
+            profile_mapping=WarehouseProfile(conn_id=TRANSFORMER, profile_args={"schema": "marts", "threads": 1}),
         ),
         execution_config=ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER),
         render_config=RenderConfig(
