@@ -46,7 +46,9 @@ newest as (
 )
 select source, layer, dag_run_id, max(gate_result_id), max(checked_at), count(*),
     count(*) filter (where not success and on_failure = 'fail'),
-    count(*) filter (where not success and on_failure = 'warn')
+    count(*) filter (where not success and on_failure = 'warn'),
+    count(*) filter (where not success and on_failure = 'quarantine'),
+    coalesce(sum(rows_unexpected) filter (where not success and on_failure = 'quarantine'), 0)
 from newest where attempt = 1
 group by source, layer, dag_run_id
 order by source, max(checked_at) desc, layer
@@ -111,10 +113,18 @@ class _Gate:
     expectations: int
     failed: int
     warned: int
+    quarantining: int
+    """expectations that hold rows back"""
+    quarantined: int
+    """rows that they hold, those with two reasons twice"""
 
     @property
     def state(self) -> str:
-        return "fail" if self.failed else "warn" if self.warned else "pass"
+        return "fail" if self.failed else "warn" if self.warned or self.quarantining else "pass"
+
+    @property
+    def met(self) -> int:
+        return self.expectations - self.failed - self.warned - self.quarantining
 
     @property
     def page(self) -> str:

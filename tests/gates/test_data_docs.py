@@ -74,6 +74,19 @@ def pages_of(index: str) -> dict[str, Page]:
     return {str(p.relative_to(root)): Page(p.read_text(encoding="utf-8")) for p in sorted(root.rglob("*.html"))}
 
 
+def test_rows_in_quarantine_are_counted_and_the_gate_has_passed(gate_connection: Connection, tmp_path: Path) -> None:
+    book(
+        gate_connection, "tlc", "staging", "manual__1",
+        result("stg", success=False, on_failure=OnFailure.QUARANTINE), result("other"),
+    )  # fmt: skip
+    pages = pages_of(write_data_docs(gate_connection, tmp_path.as_uri()))
+    assert "passed, with warnings 1 of 2 met, 3 rows in quarantine" in pages["index.html"].text
+    text = pages["tlc/manual__1/staging.html"].text
+    assert "1 of 2 expectations met, 1 with rows in quarantine" in text
+    assert "▲ quarantined stg.key: 3 of 56,551 rows" in text
+    assert "failed" not in text
+
+
 def test_the_index_shows_each_gate_and_leads_to_its_page(gate_connection: Connection, tmp_path: Path) -> None:
     book(gate_connection, "tlc", "raw", "scheduled__2024-01-29T09:00:00+00:00", result("tlc__zones"))
     book(gate_connection, "tlc", "marts", "scheduled__2024-01-29T09:00:00+00:00", result("fact", success=False))
