@@ -13,6 +13,13 @@ from local.home import Home
 
 SCHEMAS = ("raw", "staging", "marts", "analytics")
 
+# A run that loads again what another landed is about landings that are not its own: its gates say which.
+_ABOUT = """
+select landing_id from ops.landing where source = %(source)s and dag_run_id = %(run)s
+union
+select unnest(landing_ids) from ops.gate_result where source = %(source)s and dag_run_id = %(run)s
+"""
+
 _OF_RUN = """
 select
     (
@@ -21,8 +28,7 @@ select
         where source = %(source)s and dag_run_id = %(run)s
     ) as landed,
     (
-        select coalesce(sum(loaded_rows), 0) from ops.landing
-        where source = %(source)s and dag_run_id = %(run)s
+        select coalesce(sum(loaded_rows), 0) from ops.landing where landing_id = any(%(landing_ids)s)
     ) as loaded,
     (
         select count(*) filter (where success) || ' ok'
@@ -63,10 +69,10 @@ def warehouse(home: Home) -> Iterator[Any]:
 def of_run(home: Home, source: str, run_id: str) -> dict[str, Any]:
     """landed, loaded, quarantined, gates and published of one run."""
     with warehouse(home) as cursor:
-        cursor.execute(_OF_RUN, {"source": source, "run": run_id})
-        found = dict(cursor.fetchone())
-        cursor.execute("select landing_id from ops.landing where source = %s and dag_run_id = %s", (source, run_id))
+        cursor.execute(_ABOUT, {"source": source, "run": run_id})
         landing_ids = [row["landing_id"] for row in cursor.fetchall()]
+        cursor.execute(_OF_RUN, {"source": source, "run": run_id, "landing_ids": landing_ids})
+        found = dict(cursor.fetchone())
         found["quarantined"] = sum(_quarantined(cursor, landing_ids).values())
     return found
 
