@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), ports.HOST, "localhost"]))
     try:
+        ports.check_host()
         return int(given.command(given))
     except (LocalError, PostgresError, OSError, psycopg2.Error, requests.RequestException) as fault:
         print(f"sluice: {fault}", file=sys.stderr)
@@ -55,7 +56,6 @@ def _run(given: argparse.Namespace) -> int:
     return commands.run(open_home(), given.source, conf)
 
 
-def _new_source(given: argparse.Namespace) -> int:
 def _replay(given: argparse.Namespace) -> int:
     if bool(given.first) != bool(given.last):
         raise LocalError("--from and --to go together: the first and the last day of a range")
@@ -68,6 +68,7 @@ def _backfill(given: argparse.Namespace) -> int:
     )
 
 
+def _new_source(given: argparse.Namespace) -> int:
     asked = {name: getattr(given, name) for name in Wishes.__dataclass_fields__}
     wishes = Wishes(**asked | {name: tuple(asked[name] or ()) for name in ("keys", "pii")})
     return new_source(given.name, wishes, ask=input if sys.stdin.isatty() and not given.yes else None)
@@ -101,6 +102,12 @@ def _trace(given: argparse.Namespace) -> int:
 
 def _test(given: argparse.Namespace) -> int:
     return commands.test(given.arguments)
+
+
+def _forget(given: argparse.Namespace) -> int:
+    from local import forget  # it takes dbt along, which the other commands do without
+
+    return forget.forget(open_home(), given)
 
 
 def _down(given: argparse.Namespace) -> int:
@@ -152,7 +159,6 @@ def _parser() -> argparse.ArgumentParser:
         "--from-landing", action="store_true", help="rebuild from what was landed, without calling the API"
     )
 
-    new = command(
     again = command("replay", "rebuild a source from what was landed in S3, without calling its API", _replay)
     again.add_argument("source", metavar="SOURCE", help="a folder of include/sources")
     what = again.add_mutually_exclusive_group(required=True)
@@ -177,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     past.add_argument("--at-once", type=_count, default=3, metavar="N", help="runs at a time (default: %(default)s)")
 
+    new = command(
         "new-source",
         "a working folder, dbt models, gates and tests for a new source",
         _new_source,
@@ -240,6 +247,19 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("table", metavar="TABLE", help="a table of analytics")
     trace.add_argument("key", metavar="KEY", help="the row's primary key; of several columns with commas: K1,K2")
     trace.add_argument("--clear", action="store_true", help="show the values of personal columns too")
+
+    erase = command("forget", "erase a person from all that a source has brought, and prove it", _forget)
+    erase.add_argument(
+        "source", metavar="SOURCE", help="a source whose source.yml says which field tells persons apart"
+    )
+    erase.add_argument(
+        "--person",
+        required=True,
+        metavar="VALUE",
+        help="what that field holds; - reads it from standard input, so that no shell and no process list shows it",
+    )
+    erase.add_argument("--yes", action="store_true", help="do not ask whether to go on")
+    erase.add_argument("--dry-run", action="store_true", help="only say what there is of the person")
 
     # no argument begins with NUL, so none is taken for an option of ours: they are pytest's
     test = command("test", "the tests: arguments go to pytest", _test, prefix_chars="\0", add_help=False)

@@ -135,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "SLUICE_DBT_USER": warehouse["user"],
                     "SLUICE_DBT_PASSWORD": warehouse["password"],
                     "SLUICE_DBT_DBNAME": warehouse["dbname"],
+                    "SLUICE_DBT_SSLMODE": warehouse.get("sslmode", "prefer"),
+                    "SLUICE_DBT_SSLROOTCERT": warehouse.get("sslrootcert", ""),
                 },
             )
             access = Access(
