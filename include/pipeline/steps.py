@@ -507,7 +507,8 @@ def _land_file(asked: _Asked, writer: LandingWriter) -> None:
 def _land_documents(asked: _Asked, writer: LandingWriter) -> None:
     """One request for each combination of the for-each lists; landed in the order of the lists, page by page."""
     landed, records, refusals = 0, 0, []
-    for values, answer in _answers(asked):
+    is_counted = asked.entity.cursor is not None or asked.entity.load.absent != "keep"
+    for values, answer, found in _answers(asked):
         if isinstance(answer, StatusError):
             log.warning("refused %s status=%d", values, answer.status)
             writer.refuse(values, answer.status, answer.body_excerpt)
@@ -515,8 +516,8 @@ def _land_documents(asked: _Asked, writer: LandingWriter) -> None:
         else:
             writer.add_document(answer, values=values or None)
             landed += 1
-            if asked.entity.cursor or asked.entity.load.absent != "keep":
-                records += len(records_in(json.loads(answer), asked.request.records))
+            if is_counted:
+                records += _count(answer, asked.request.records) if found is None else found
     if refusals and not landed:
         raise FetchError(
             f"{asked.source.name}: the API knows none of what was asked for ({len(refusals)} requests refused, the "
@@ -531,13 +532,24 @@ def _land_documents(asked: _Asked, writer: LandingWriter) -> None:
         raise NothingToDo(f"{asked.entity_name}: nothing new since the cursor")
 
 
-def _answers(asked: _Asked) -> Iterator[tuple[Mapping[str, str], bytes | StatusError]]:
-    """Each payload with the values of the request that it answers, or the refusal where that is in order."""
+def _count(answer: bytes, path: str | None) -> int:
+    """How many records an answer has. What is no JSON counts for one: it is landed, and the landing's gate says it."""
+    try:
+        return len(records_in(json.loads(answer, parse_int=str, parse_float=str), path))
+    except (ValueError, RecursionError):
+        return 1
+
+
+def _answers(asked: _Asked) -> Iterator[tuple[Mapping[str, str], bytes | StatusError, int | None]]:
+    """Each payload with the values of the request that it answers, or the refusal where that is in order.
+
+    The third is how many records it has, where that is known already.
+    """
     request, client = asked.request, asked.client
     if asked.entity.extract:
         for given in function_of(asked.source.name, asked.entity.extract)(asked.for_function()):
             payload, values = given if isinstance(given, tuple) else (given, {})
-            yield values, payload
+            yield values, payload, None
         return
     variables = asked.variables()
     if request.paging:
@@ -553,11 +565,11 @@ def _answers(asked: _Asked) -> Iterator[tuple[Mapping[str, str], bytes | StatusE
             try:
                 first = next(pages)
             except StatusError as refusal:
-                yield values, asked.recorded(refusal)
+                yield values, asked.recorded(refusal), None
                 continue
-            yield values, first.body
+            yield values, first.body, len(first.records)
             for page in pages:
-                yield values, page.body
+                yield values, page.body, len(page.records)
         return
 
     def get(values: Mapping[str, str]) -> bytes | StatusError:
@@ -566,7 +578,8 @@ def _answers(asked: _Asked) -> Iterator[tuple[Mapping[str, str], bytes | StatusE
         except StatusError as refusal:
             return asked.recorded(refusal)
 
-    yield from zip(variables, _in_order(get, variables, request.at_once), strict=True)
+    for values, answer in zip(variables, _in_order(get, variables, request.at_once), strict=True):
+        yield values, answer, None
 
 
 def _in_order(

@@ -139,6 +139,11 @@ class Account:
             )
 
     @property
+    def is_short(self) -> bool:
+        """Whether rows are held back."""
+        return bool(self._held)
+
+    @property
     def _what(self) -> str:
         return f"raw.{self._table}: landing {self._landing_id} was not loaded"
 

@@ -331,7 +331,8 @@ def _merge_incoming(
             f"on conflict ({_list(keys)}) do update set {set_all}, _loaded_at = now() "
             f"where kept._landing_id <= excluded._landing_id"
         )
-        _settle_absent(session, table, landing_id, keys, same)
+        if not account.is_short:  # a row that is held back is not gone
+            _settle_absent(session, table, landing_id, keys, same)
         ((rows,),) = session.execute(
             f"select count(*) from (select distinct {_list(keys)} from incoming) as incoming "
             f"where not exists (select from {target} as kept where {same} and kept._landing_id > {landing_id})"

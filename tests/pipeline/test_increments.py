@@ -11,9 +11,11 @@ import pytest
 
 from include.extract import Api, ApiClient
 from include.landing import LandingError, LandingStore
+from include.landing.profile import profile
 from include.pipeline import callables, steps
 from include.pipeline.model import Source
 from include.pipeline.partition import RunPartition
+from include.warehouse.load import LoadError
 from include.warehouse.publish import publish
 from tests.conftest import S3, Warehouse
 from tests.extract.conftest import Answer, Request, Server
@@ -78,7 +80,7 @@ class Shop:
             )
 
     def load(self, source: Source, *landed: steps.Landing) -> int:
-        return steps.load(source, landed[0]["entity"], landed, store=self.store, dsn=self.dsn)
+        return steps.load(source, landed[0]["entity"], landed, store=self.store, dsn=self.dsn, run_id="run 1")
 
     def publish(self, *landed: steps.Landing) -> None:
         ids = [landing["landing_id"] for landing in landed]
@@ -91,6 +93,31 @@ class Shop:
         connection = psycopg2.connect(self.dsn)
         with connection, connection.cursor() as cursor:
             cursor.execute(f"select {columns} from raw.{self.name}__{entity} order by _landing_id, _row")
+            found = cursor.fetchall()
+        connection.close()
+        return found
+
+    def held(self, entity: str) -> list[tuple[Any, ...]]:
+        """Place, payload, text and first reason of the rows in quarantine."""
+        connection = psycopg2.connect(self.dsn)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select _row, payload, record, reasons -> 0 ->> 'message', dag_run_id "
+                f"from quarantine.{self.name}__{entity} order by _landing_id, _row"
+            )
+            found = cursor.fetchall()
+        connection.close()
+        return found
+
+    def parts(self) -> list[tuple[str, int, int]]:
+        """The parts of all landings with their first row and the number of their rows."""
+        connection = psycopg2.connect(self.dsn)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select part, first_row, row_count from ops.landing_part join ops.landing using (landing_id) "
+                "where source = %s and landing_part.uri = landing.uri || part order by landing_id, part",
+                (self.name,),
+            )
             found = cursor.fetchall()
         connection.close()
         return found
@@ -401,3 +428,113 @@ def test_a_part_of_a_chain_that_is_refused_lands_nothing(shop: Shop) -> None:
     with pytest.raises(steps.FetchError, match="answered HTTP 404: gone"):
         shop.fetch(source, "things")
     assert shop.s3.client.list_objects_v2(Bucket=shop.s3.bucket).get("KeyCount") == 0
+
+
+@pytest.mark.parametrize("unchanged", ["skip", "load"])
+def test_the_same_content_again_is_skipped_or_loaded_anew(shop: Shop, unchanged: str) -> None:
+    shop.server.answer = always([{"n": 1}])
+    source = shop.source(things={"request": {"path": "/t"}, "unchanged": unchanged, "load": {"mode": "replace"}})
+    first = shop.fetch(source, "things")
+    shop.load(source, first)
+    shop.publish(first)
+    if unchanged == "skip":
+        with pytest.raises(steps.NothingToDo, match=f"unchanged since landing {first['landing_id']}, published"):
+            shop.fetch(source, "things")
+        return
+    second = shop.fetch(source, "things")
+    assert second["landing_id"] > first["landing_id"]
+    shop.load(source, second)
+    assert shop.raw("things", "payload, _landing_id") == [({"n": 1}, second["landing_id"])]
+
+
+def test_what_was_loaded_anew_and_not_published_is_gone_on_from_and_not_skipped(shop: Shop) -> None:
+    shop.server.answer = always([{"n": 1}])
+    source = shop.source(things={"request": {"path": "/t"}})
+    landing = shop.fetch(source, "things")
+    shop.load(source, landing)
+    shop.publish(landing)
+    shop.load(source, landing)  # a replay, which a gate behind it stops
+    assert shop.fetch(source, "things") == landing
+    shop.load(source, landing)
+    shop.publish(landing)
+    with pytest.raises(steps.NothingToDo, match="published"):
+        shop.fetch(source, "things")
+
+
+def test_lines_that_cannot_be_read_wait_in_quarantine_until_the_source_is_mended(shop: Shop) -> None:
+    lines = [f"{n},Town {n}" for n in range(200)]
+    lines[5], lines[150] = "five,Oslo", "150,Lima,Peru"
+    shop.drop("sales/a.csv", "\n".join(["id,town", *lines, ""]).encode())
+    shop.drop("sales/b.csv", b"id,town\n7,Rome\n")
+    source = shop.source(sales=FILES)
+    landing = shop.fetch(source, "sales")
+    assert shop.load(source, landing) == 199
+    assert [row for (row,) in shop.raw("sales", "_row")] == [n for n in range(201) if n not in (5, 150)]
+    bad, long = shop.held("sales")
+    assert bad[:3] == (5, {"id": "five", "town": "Oslo"}, None)
+    assert bad[3].startswith("line 7: column 'id' is declared bigint and holds 'five', which is not one")
+    assert long == (150, None, "150,Lima,Peru", "line 152: 3 fields, where the header has 2", "run 1")
+    assert shop.parts() == [("part-00001.csv", 0, 200), ("part-00002.csv", 200, 1)]
+    assert shop.booked() == [(landing["landing_id"], 199)]
+    mended = shop.source(sales=FILES | {"fields": {"Id": "text", "Town": "text"}})
+    strict = shop.source(sales=FILES | {"quarantine_at_most": 0})
+    with pytest.raises(LandingError, match="line 152: 3 fields, where the header has 2"):
+        shop.load(strict, landing)
+    connection = psycopg2.connect(shop.dsn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"alter table raw.{shop.name}__sales alter id type text")
+    connection.close()
+    for _ in range(2):
+        assert shop.load(mended, landing) == 200
+        assert [one[0] for one in shop.held("sales")] == [150]
+    assert len(shop.raw("sales", "id")) == 200
+
+
+def test_more_of_them_than_the_share_fail_the_load(shop: Shop) -> None:
+    shop.drop("sales/a.csv", "\n".join(["id,town", *["x,Oslo"] * 3, *["1,Oslo"] * 197, ""]).encode())
+    source = shop.source(sales=FILES)
+    with pytest.raises(
+        LoadError, match=r"3 of its 200 rows cannot be read, .* lets 0\.01 of them .* row 0 \(from 0\): line 2"
+    ):
+        shop.load(source, shop.fetch(source, "sales"))
+    assert shop.raw("sales", "id") == []
+
+
+def test_records_are_held_by_their_place_among_all_also_behind_a_function(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / shop.name).mkdir()
+    (tmp_path / shop.name / "made.py").write_text(
+        "def twice(record):\n    yield record\n    yield {'n': record['n'] * record.get('times', 1)}\n"
+    )
+    monkeypatch.setattr(callables.function_of, "__defaults__", (tmp_path,))
+    source = shop.source(
+        things={
+            "request": None,
+            "files": "*.ndjson",
+            "format": "ndjson",
+            "transform": "made.py:twice",
+            "quarantine_at_most": 0.5,
+        }
+    )
+    shop.drop("a.ndjson", b'{"n": 1}\n{"n": \n[2]\n{"n": 3, "times": NaN}\n')
+    shop.drop("b.ndjson", b'{"n": 4}\n')
+    assert shop.load(source, shop.fetch(source, "things")) == 4
+    assert shop.raw("things", "payload ->> 'n', _row") == [("1", 0), ("1", 1), ("4", 6), ("4", 7)]
+    assert [(row, record) for row, _, record, *_ in shop.held("things")] == [
+        (2, '{"n":'),
+        (3, "2"),
+        (4, '{"n": 3, "times": NaN}'),
+        (5, '{"n": NaN}'),
+    ]
+    assert shop.parts() == [("part-00001.ndjson", 0, 6), ("part-00002.ndjson", 6, 2)]
+
+
+def test_an_answer_that_is_no_json_is_landed_for_its_gate_to_say_so(shop: Shop) -> None:
+    shop.server.answer = lambda _: Answer(body=b"<html>maintenance</html>")
+    source = shop.source(params=WHO, posts=CURSOR)
+    landing = shop.fetch(source, "posts")
+    (fault,) = profile(shop.store, shop.store.read(landing["uri"]), records=["data"])["fault"]
+    assert fault.startswith("line 1 is not JSON")
+    with pytest.raises(LandingError, match="a document is not JSON"):
+        shop.load(source, landing)
