@@ -96,7 +96,7 @@ def iter_batches(
         batch_rows: Most rows in a batch.
         csv_options: How CSV files are written.
         sheet: The sheet of a workbook; the first one by default.
-        pii: Columns that hold personal data, in lower case: messages show *** for a value of theirs.
+        pii: Columns that hold personal data, in lower case. Where there are any, messages show *** for every value.
         reject: Takes each row that cannot be read or has a value that is not of its type, in order, while the others
             go on, their positions unchanged; what it raises ends the read. Without it the first such row does.
         part_read: Is told of each part what rows it had, once it is read.
@@ -290,8 +290,9 @@ def _batches(
     with stack:
         for part in parts:
             begin = position
+            # where any column is personal no value is quoted: in a row whose columns have moved it stands in another
             casts = {
-                name: _Cast(kind, name, part.uri, name in pii) for name, kind in types.items() if name in part.types
+                name: _Cast(kind, name, part.uri, bool(pii)) for name, kind in types.items() if name in part.types
             }
             with _faults_named(part.uri):
                 for chunk in part.read(list(casts)):

@@ -120,6 +120,8 @@ def _landings() -> dict[str, Any]:
 
 def _column(name: str, description: str, meta: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     tags = {key: value for key, value in (meta or {}).items() if value}
+    if "pii" in tags:
+        description = f"{description} Personal data."  # the docs' list of columns shows no meta
     return {"name": name, "description": description} | ({"config": {"meta": tags}} if tags else {})
 
 

@@ -137,7 +137,8 @@ def _about(plan: Plan, column: Column) -> str:
     where = "column" if plan.sample.is_file else "member"
     shown = re.sub(r"[^\w .,:;/@$%&+=()-]", "?", column.original)[:80]
     kinds = {"timestamp": ", UTC", "text": ", as JSON text" if column.is_nested else ""}
-    return f"{words[:1].upper()}{words[1:]}: the {where} `{shown}`{kinds.get(column.type, '')}."
+    personal = " Personal data." if column.pii else ""  # the docs' list of columns shows no meta
+    return f"{words[:1].upper()}{words[1:]}: the {where} `{shown}`{kinds.get(column.type, '')}.{personal}"
 
 
 def _known(plan: Plan, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,12 +9,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from include.pipeline.model import source_names
+from include.pipeline.model import load_source, source_names
+from include.warehouse.masks import MASKS
+from tests.dbt.personal import personal_columns
 from tests.dbt.project import PROJECT
 
 Node = dict[str, Any]
@@ -269,3 +272,76 @@ def test_sql_is_clean(tmp_path: Path) -> None:
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _untold(manifest: Mapping[str, Any]) -> list[str]:
+    """Columns of marts that are made of personal fields and say neither `pii: <kind>` nor `not_pii: <why>`."""
+    return sorted(
+        f"{manifest['nodes'][unique_id]['name']}.{column}"
+        for unique_id, columns in personal_columns(manifest).items()
+        for column in columns
+        if "publish" in manifest["nodes"][unique_id]["config"]["meta"]
+        and not {"pii", "not_pii"} & set(manifest["nodes"][unique_id]["columns"][column]["meta"])
+    )
+
+
+def test_what_is_made_of_personal_fields_is_tagged_in_the_marts_or_said_not_to_be(manifest: dict[str, Any]) -> None:
+    assert _untold(manifest) == []
+    made = {name.split(".")[-1]: columns for name, columns in personal_columns(manifest).items()}
+    # the walk arrives: over six models, three renames and a macro
+    assert {"person_id", "email"} <= made["dim_person"]
+    assert {"age_group", "person_id"} <= made["subscriber_activity"]
+    assert made["fact_network_usage"] == {"address_key", "finance_key"}
+    assert not [name for name, columns in made.items() if columns and "taxi" in name]
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "column"),
+    [
+        ("fact_network_usage", "select persons.email as contact from persons\n", "contact"),
+        ("fact_network_usage", "select cast(lower(email) as text) as a, b as c,\n {{ f(['iban', 'a']) }} as d\n", "d"),
+        ("technical_data", "with x as (select birth_date as y from z), select coalesce(y, 1) as year\n", "year"),
+        ("payment_data", "select\n    phone\nfrom sessions", "phone"),
+    ],
+)
+def test_a_personal_field_that_slips_into_a_mart_is_found(
+    manifest: dict[str, Any], model: str, code: str, column: str
+) -> None:
+    nodes = dict(manifest["nodes"])
+    node = nodes[f"model.sluice.{model}"]
+    columns = {name: about for name, about in node["columns"].items() if "not_pii" not in about["meta"]}
+    nodes[f"model.sluice.{model}"] = node | {"raw_code": code, "columns": columns | {column: {"meta": {}}}}
+    assert f"{model}.{column}" in _untold({"nodes": nodes})
+
+
+def test_a_personal_column_is_of_one_kind_everywhere(manifest: dict[str, Any]) -> None:
+    kinds: dict[str, set[str]] = {}
+    for node in (*manifest["nodes"].values(), *manifest["sources"].values()):
+        for name, column in node["columns"].items():
+            if kind := column["meta"].get("pii"):
+                kinds.setdefault(name, set()).add(kind)
+    declared = [load_source(name) for name in source_names()]
+    for source in declared:
+        for entity in source.entities.values():
+            for field, kind in entity.pii.items():
+                kinds.setdefault(field.lower(), set()).add(kind)
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+    assert {kind for found in kinds.values() for kind in found} <= {*MASKS, "record"}, (
+        "a kind without a mask of its own"
+    )
+
+
+def test_personal_columns_are_recognisable_in_the_docs(manifest: dict[str, Any]) -> None:
+    told, tagged = set(), set()
+    for node in (*manifest["nodes"].values(), *manifest["sources"].values()):
+        for name, column in node["columns"].items():
+            told |= (
+                {f"{node['name']}.{name}"} if re.search(r"Personal data\.$", column["description"].strip()) else set()
+            )
+            tagged |= {f"{node['name']}.{name}"} if column["meta"].get("pii") else set()
+    assert told == tagged
+    assert "dim_person.email" in tagged
+    assert "sessions.payload" in tagged
+    # an opened column shows what `meta` says: the kind, or why it is none
+    site = resources.files("dbt").joinpath("task", "docs", "index.html").read_text(encoding="utf-8")
+    assert 'ng-repeat="(k, v) in column.meta"' in site

@@ -132,7 +132,7 @@ def test_a_personal_value_stands_in_what_is_held_and_in_no_message(store: Landin
     _, rejects = read(store, land("csv", "iban,n\nDE00 secret,x\n"), iban="bigint", n="bigint", pii=("iban",))
     messages = [fault.message for fault in rejects[0].faults]
     assert "secret" not in "".join(messages)
-    assert "'x'" in messages[1]
+    assert "'x'" not in messages[1]  # no column's: in a row whose columns have moved the account stands in another
     assert json.loads(rejects[0].payload or "") == {"iban": "DE00 secret", "n": "x"}
 
 

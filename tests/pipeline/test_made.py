@@ -78,7 +78,7 @@ def test_the_columns_of_files_carry_their_words_and_their_personal_data() -> Non
         }
     )
     assert table["columns"][:2] == [
-        {"name": "buyer", "description": "Who bought.", "config": {"meta": {"pii": "name"}}},
+        {"name": "buyer", "description": "Who bought. Personal data.", "config": {"meta": {"pii": "name"}}},
         {"name": "price", "description": "Price, as it came."},
     ]
     assert "config" not in table
