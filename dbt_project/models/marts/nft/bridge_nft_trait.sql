@@ -58,8 +58,8 @@ traits as (
 
 ),
 
-{% if is_incremental() -%}
--- A collection is replaced as a whole, also one that an NFT has left for another.
+-- A collection is replaced as a whole, also one that an NFT has left for another: its rows carry the landing that did
+-- it last, whether they were built run by run or all at once.
 touched as (
 
     select
@@ -72,29 +72,43 @@ touched as (
 
 left_behind as (
 
+    {% if is_incremental() -%}
     select
         held.collection_id,
         max(described._landing_id) as _landing_id
     from {{ this }} as held
     inner join described on held.nft_key = described.nft_key and held.collection_id <> described.collection_id
-    where
-        not exists (
-            select 1
-            from touched
-            where touched.collection_id = held.collection_id
-        )
     group by held.collection_id
+    {%- else -%}
+    select
+        earlier.collection_id,
+        max(described._landing_id) as _landing_id
+    from observations as earlier
+    inner join described
+        on
+            earlier.nft_key = described.nft_key
+            and earlier.collection_id <> described.collection_id
+            and earlier._landing_id < described._landing_id
+    group by earlier.collection_id
+    {%- endif %}
 
 ),
 
 replaced as (
 
-    select * from touched
-    union all
-    select * from left_behind
+    select
+        collection_id,
+        max(_landing_id) as _landing_id
+    from (
+        select * from touched
+        union all
+        select * from left_behind
+    ) as either_way
+    group by collection_id
 
 ),
 
+{% if is_incremental() -%}
 -- So what the run has not seen of it goes along, with the same landing: what keeps an older one is there no more,
 -- and is deleted behind this (delete_outdated_traits).
 kept as (
@@ -121,7 +135,6 @@ kept as (
 {% endif -%}
 final as (
 
-    {% if is_incremental() -%}
     select
         traits.nft_key,
         traits.trait_number,
@@ -132,10 +145,9 @@ final as (
         replaced._landing_id
     from traits
     inner join replaced on traits.collection_id = replaced.collection_id
+    {%- if is_incremental() %}
     union all
     select * from kept
-    {%- else -%}
-    select * from traits
     {%- endif %}
 
 )
