@@ -4,11 +4,13 @@ import csv
 import itertools
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from include.gates import check_tables, load_gates
@@ -176,6 +178,17 @@ def test_readers_see_what_the_marts_hold(project: Project, days: Sequence[int]) 
             project.rows(f"select t::text from {schema}.{table} as t order by 1") for schema in ("marts", "analytics")
         )
         assert held == published, table
+
+
+def test_what_a_mask_shows_is_what_non_pii_data_holds(project: Project, days: Sequence[int]) -> None:
+    """One rule in two places: the masks of `include/warehouse/masks.py` and dbt's macros."""
+    with closing(psycopg2.connect(project.warehouse.dsn("analyst"))) as connection, connection.cursor() as cursor:
+        shown = []
+        for table in ("pii_data", "non_pii_data"):
+            cursor.execute(f"select t::text from analytics.{table} as t order by unique_id")
+            shown.append(cursor.fetchall())
+    assert shown[0] == shown[1]
+    assert len(shown[0]) > len(days)
 
 
 def test_a_late_session_is_put_in_its_place(project: Project, days: Sequence[int]) -> None:
