@@ -125,9 +125,10 @@ def env(home: Home) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
         "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "local.warm",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        # After a scheduler was killed, the tasks that it had running begin again within a minute, not within five.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
-        "AIRFLOW__OPENLINEAGE__DISABLED": "True",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.logs / "tasks"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "AIRFLOW__LOGGING__NAMESPACE_LEVELS": (
@@ -147,7 +148,14 @@ def env(home: Home) -> dict[str, str]:
         "GX_ANALYTICS_ENABLED": "false",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
+        **_openlineage(),
     }
+
+
+def _openlineage() -> dict[str, str]:
+    """What is set where `./sluice` is called of AIRFLOW__OPENLINEAGE__…; nothing is: nobody is told of lineage."""
+    own = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__OPENLINEAGE__")}
+    return own or {"AIRFLOW__OPENLINEAGE__DISABLED": "True"}
 
 
 class Api:

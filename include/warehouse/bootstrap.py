@@ -27,6 +27,7 @@ ROLES = (
     "pii_reader",
     "operator",
 )
+_EXAMPLE = "local-only"
 _STATEMENTS = Path(__file__).with_name("bootstrap.sql")
 
 
@@ -38,15 +39,28 @@ def bootstrap(connection: Connection, passwords: Mapping[str, str]) -> None:
         passwords: role name -> password, one for each of `ROLES`.
 
     Raises:
-        ValueError: a role has no password, or a password is given for an unknown role.
+        ValueError: a role has no password, or a password is given for an unknown role; or, on another machine, one is
+            an example's.
     """
     if wrong := set(ROLES) ^ set(passwords):
         raise ValueError(f"passwords: {', '.join(sorted(wrong))}: give exactly one for each of {', '.join(ROLES)}")
+    if empty := sorted(role for role, password in passwords.items() if not password):
+        raise ValueError(f"passwords: {empty[0]} has an empty one; make one up for each role")
+    if not _is_local(connection.info.host) and any(word.startswith(_EXAMPLE) for word in passwords.values()):
+        raise ValueError(
+            f"passwords: those of .env.example ({_EXAMPLE}…) are for containers on this machine, and the warehouse is "
+            f"on {connection.info.host}; make one up for each role"
+        )
     with connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtext('sluice bootstrap'))")
         cursor.execute(_STATEMENTS.read_text(encoding="utf-8"))
         for role, password in passwords.items():
             cursor.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is this machine or a container beside: a socket, loopback, or a name without a domain."""
+    return host.startswith(("/", "127.")) or host in ("", "::1") or not (set(".:") & set(host))
 
 
 def main() -> int:

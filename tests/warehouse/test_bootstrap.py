@@ -95,3 +95,31 @@ def test_a_role_without_a_password_is_named(warehouse: Warehouse) -> None:
     with pytest.raises(ValueError, match=r"passwords: analyst: give exactly one"):
         bootstrap(connection, {role: "x" for role in ROLES if role != "analyst"})
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "password", "says"),
+    [
+        ("warehouse.example.com", "local-only-analyst", r"on warehouse\.example\.com; make one up"),
+        ("10.1.2.3", "local-only-analyst", r"on 10\.1\.2\.3; make one up"),
+        ("warehouse.example.com", "", "analyst has an empty one"),
+        ("127.0.0.1", "", "analyst has an empty one"),
+    ],
+)
+def test_a_default_password_is_refused_beyond_this_machine(
+    warehouse: Warehouse, host: str, password: str, says: str
+) -> None:
+    dsn = warehouse.dsn(warehouse.server.superuser).replace(f"@{warehouse.host}:", f"@{host}:")
+    connection = psycopg2.connect(dsn, hostaddr="127.0.0.1")  # whatever the name, it is this server
+    with pytest.raises(ValueError, match=says):
+        bootstrap(connection, dict.fromkeys(ROLES, "made-up") | {"analyst": password})
+    connection.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "warehouse"])
+def test_the_examples_passwords_are_taken_on_this_machine(warehouse: Warehouse, host: str) -> None:
+    dsn = warehouse.dsn(warehouse.server.superuser).replace(f"@{warehouse.host}:", f"@{host}:")
+    connection = psycopg2.connect(dsn, hostaddr="127.0.0.1")
+    bootstrap(connection, {role: f"local-only-{role}" for role in ROLES})
+    bootstrap(connection, {role: warehouse.password(role) for role in ROLES})
+    connection.close()
