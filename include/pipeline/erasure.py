@@ -257,8 +257,13 @@ class _Erasure:
     def _survey(self) -> None:
         """Find the person's records and values, and which of those are others' too."""
         known, outcome = self.known, self.outcome
-        for _, shape, found in self._landed_records():
+        for place, shape, found in self._landed_records():
             if shape.is_of(found.personal, known.spellings):
+                if shape.format == "xlsx":
+                    raise ForgetError(
+                        f"{place}: a workbook holds the person, and Sluice does not write workbooks: have it dropped "
+                        "again without the person, delete its landing by hand, and do this again; nothing was changed"
+                    )
                 outcome.records += 1
                 self._learn(shape, found.personal)
         rows, held, values = personal_values(self.access.loader, self.tables, sorted(known.spellings))
