@@ -19,6 +19,7 @@ from include.warehouse.load import LoadError
 from include.warehouse.publish import publish
 from tests.conftest import S3, Warehouse
 from tests.extract.conftest import Answer, Request, Server
+from tests.landing.test_torture import YELLOW
 
 
 @pytest.fixture
@@ -498,6 +499,28 @@ def test_more_of_them_than_the_share_fail_the_load(shop: Shop) -> None:
     ):
         shop.load(source, shop.fetch(source, "sales"))
     assert shop.raw("sales", "id") == []
+
+
+@pytest.mark.parametrize("broken", [100, 101])
+def test_a_hundredth_of_a_real_month_may_be_broken_and_no_row_more(shop: Shop, real_data: Path, broken: int) -> None:
+    month = real_data / "taxi" / "ge" / "yellow_tripdata_sample_2020-03.csv"
+    header, *lines = month.read_text().splitlines()
+    spoilt = range(0, 99 * broken, 99)
+    for number, row in enumerate(spoilt):
+        faults = (lines[row].replace("2020-03", "2020-13"), lines[row] + ",", f"two{lines[row]}")
+        lines[row] = faults[number % len(faults)]
+    shop.drop("sales/month.csv", "\n".join([header, *lines, ""]).encode())
+    source = shop.source(sales=FILES | {"fields": YELLOW})
+    landing = shop.fetch(source, "sales")
+    frame = profile(shop.store, shop.store.read(landing["uri"]), quarantine_at_most=0.01)
+    assert (frame["records"][0], frame["fault"][0]) == (10_000, None)  # by its shape alone it is well within the share
+    if broken > 100:
+        with pytest.raises(LoadError, match=r"101 of its 10000 rows cannot be read"):
+            shop.load(source, landing)
+        return
+    assert shop.load(source, landing) == 9_900
+    assert [row for row, *_ in shop.held("sales")] == list(spoilt)
+    assert [row for (row,) in shop.raw("sales", "_row")] == sorted(set(range(10_000)) - set(spoilt))
 
 
 def test_records_are_held_by_their_place_among_all_also_behind_a_function(
