@@ -52,7 +52,7 @@ LOAD_POOL = os.environ.get("SLUICE_LOAD_POOL", "default_pool")
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
-_TURN_SECONDS = 10
+_TURN_SECONDS = 15
 """between two looks whether the turn is free; the first look is at once"""
 _ANY_LOADED = "none_failed_min_one_success"
 
@@ -169,7 +169,8 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
             raise AirflowFailException("all_landings is for runs from landings: give from_landing too")
         if params["redrive"]:
             only, landing_id = params["redrive_entity"], params["redrive_landing"]
-            return held.to_redrive(source, entity, dsn=dsn, only=only, landing_id=landing_id)
+            found = held.to_redrive(source, entity, dsn=dsn, only=only, landing_id=landing_id)
+            return lineage.fetched(found, is_replay=True)
         if params["from_landing"]:
             asked = _partitions_of_replay(source, entity, params, partition)
             found = steps.fetched_before(source, entity, asked, params, store=store, dsn=dsn)

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.e2e
 # What a command prints, so that its exit code is not taken on trust.
 SHOWN = {
     "run": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
+    "replay": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
+    "backfill": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
     "status": r"^analytics +fact_taxi_trip +[1-9]",
     "psql": r"^ *green +\| +[1-9]\d*\n *yellow +\| +[1-9]|^ *yellow +\| +[1-9]\d*\n *green +\| +[1-9]",
 }
@@ -43,7 +45,7 @@ def test_a_command_of_the_readme_does_what_it_says(
         assert re.search(r"^exec ./sluice test ", (PROJECT / ".ci" / "run").read_text(), re.MULTILINE)
         assert os.access(PROJECT / ".ci" / "run", os.X_OK)
     else:
-        if "--from-landing" in arguments:  # "without calling the API"
+        if "--from-landing" in arguments or verb == "replay":  # "without calling the API"
             stack.break_api(path="/*", kind="down")
         try:
             done = stack.sluice(verb, *arguments)
