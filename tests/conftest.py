@@ -30,7 +30,9 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # which pytest-xdist h
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "tests/e2e" if file.startswith("tests/e2e/") else file
+        # those of faults have a stack of their own
+        shared = next((room for room in ("tests/e2e/", "tests/faults/") if file.startswith(room)), None)
+        return shared or file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

@@ -1,0 +1,92 @@
+"""A stack of the fault tests' own: small data, its clock stopped, and a proxy in front of every server.
+
+The product runs as it is. That its connections lead to the proxies is said from outside, by a secrets backend in
+Airflow's own configuration file; nothing in it knows of a test.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.home import open_home
+from tests.e2e.conftest import PROJECT
+from tests.faults.mutations import MUTATIONS
+from tests.faults.page import Ledger
+from tests.faults.points import POINTS, SERVERS, SMALL, SUBJECTS
+from tests.faults.served import own_marts, readers_see
+from tests.faults.stack import Breakable
+from tests.faults.victims import begin
+
+DAY, NEXT_DAY = "2026-11-20T12:00:00Z", "2026-11-21T12:00:00Z"
+SANDBOX = {
+    "SANDBOX_NOW": DAY,
+    "SANDBOX_GREEN_ROWS": "3000",
+    "SANDBOX_YELLOW_ROWS": "3000",
+    "SANDBOX_DRIVEN_SESSIONS": "6000",
+    "SANDBOX_OPENSEA_COLLECTIONS": "friendsies:250,cryptodevamigos:30,harbour-lights:30",
+    "SANDBOX_X_POSTS": "harbour_news:130,open_rivers:20,sluice_data:20",
+}
+CONFIGURATION = """\
+[secrets]
+backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
+backend_kwargs = {{"connections_file_path": "{file}"}}
+
+[workers]
+secrets_backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
+secrets_backend_kwargs = {{"connections_file_path": "{file}"}}
+"""
+
+
+@pytest.fixture(scope="session")
+def ledger() -> Iterator[Ledger]:
+    """What was tried and what came of it; with SLUICE_REDRAW=1 it becomes docs/reliability.md."""
+    made = Ledger()
+    yield made
+    if os.environ.get("SLUICE_REDRAW"):
+        made.draw(list(POINTS), SERVERS, list(MUTATIONS))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Breakable]:
+    """The whole product, started by `./sluice up --no-run`, with small data."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-faults-"))
+    folder.chmod(0o755)
+    left_behind = shutil.ignore_patterns(
+        ".git", ".venv", ".sluice", ".*_cache", "__pycache__", "*.egg-info", ".hypothesis"
+    )
+    shutil.copytree(PROJECT, folder / "project", ignore=left_behind)
+    (folder / "project" / ".venv").symlink_to(Path(sys.prefix))
+    made = Breakable(folder / "project", folder / "home", environment=SANDBOX)
+    home = open_home(made.home)
+    (made.home / "connections.json").write_text("{}")
+    configuration = CONFIGURATION.format(file=made.home / "connections.json")
+    (home.airflow / "airflow.cfg").write_text(configuration)
+    try:
+        started = made.sluice("up", "--no-run")
+        assert started.returncode == 0, started.stdout + started.stderr
+        made.lead_through_proxies()
+        yield made
+    finally:
+        made.sluice("down", "--purge")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def asked(request: pytest.FixtureRequest) -> set[str]:
+    """The sources that the session's tests are about, by their parameter: fewer with `-k`."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    return {str(call.params["source"]) for call in calls if call and "source" in call.params}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stack: Breakable, asked: set[str]) -> dict[str, dict[str, str]]:
+    """A first run of the two smallest sources, which nobody disturbs: source -> what readers see of it then."""
+    runs = {of.source: begin(stack, of.source, of.conf) for of in SUBJECTS if of.source in asked & SMALL}
+    for run in runs.values():
+        assert run.await_end() == "success", run.progress()
+    return {source: readers_see(stack, own_marts(stack, source)) for source in runs}
