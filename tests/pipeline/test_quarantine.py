@@ -18,6 +18,7 @@ from include.pipeline import held, steps
 from include.pipeline.model import load_source
 from include.pipeline.partition import RunPartition
 from include.warehouse import quarantine
+from include.warehouse.load import create_table
 from include.warehouse.publish import Mart, publish
 from tests.conftest import S3, Warehouse
 
@@ -78,7 +79,7 @@ class Shop:
         self.source, self.gates = load_source(self.name, folder), load_gates(folder / "gates.yml")
         self.raw = f"{self.name}__sales"
         self.mart = Mart(f"fact_sale_{self.name}", ("sale_id",))
-        steps.create_table(self.dsn, steps.raw_table(self.source, "sales"))
+        create_table(self.dsn, steps.raw_table(self.source, "sales"))
         self.stage(STRICT)
         self.sql(
             f"create table marts.{self.mart.name} (sale_id bigint primary key, amount_usd numeric(12, 2), "
@@ -151,10 +152,10 @@ class Shop:
     def published(self) -> tuple[int, int, str]:
         """Rows, distinct sales and the sum of the amounts, as analysts see them."""
         query = f"select count(*), count(distinct sale_id), sum(amount_usd)::text from analytics.{self.mart.name}"
-        return self.sql(query, "analyst")[0]  # type: ignore[return-value]
+        return self.sql(query, "analyst")[0]
 
     def held(self) -> list[tuple[int, Any]]:
-        return self.sql(f"select _row, payload from quarantine.{self.raw} order by 1")  # type: ignore[return-value]
+        return self.sql(f"select _row, payload from quarantine.{self.raw} order by 1")
 
 
 @pytest.fixture

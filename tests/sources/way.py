@@ -8,11 +8,11 @@ from typing import Any
 import psycopg2
 
 from include.extract import Api, ApiClient
-from include.gates import Gates, check_frame, check_tables, load_gates
+from include.gates import Gates, check_frame, load_gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
 from include.landing.profile import profile
-from include.pipeline import steps
+from include.pipeline import held, steps
 from include.pipeline.model import SOURCES, Source, load_source
 from include.pipeline.partition import partition_of_run
 from include.warehouse.publish import marts, publish
@@ -84,12 +84,13 @@ class Way:
             gate_landing(source, gates, self.store, landing)
 
         def gate(layer: LayerName) -> None:
-            verdict = check_tables(
+            verdict = held.judge(
                 gates.layer(layer),
-                url=self.warehouse.dsn("sluice_gate"),
-                schema=layer,
-                landing_ids=ids,
-                entities=[landing["entity"] for landing in landed],
+                layer,
+                landed,
+                gate_dsn=self.warehouse.dsn("sluice_gate"),
+                loader_dsn=loader,
+                dag_run_id="test",
             )
             verdict.raise_if_failed(name, layer)
 

@@ -4,13 +4,14 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import psycopg2
 import pyarrow as pa
 import pytest
 
+from include.warehouse.bootstrap import ROLES, bootstrap
 from include.warehouse.load import LoadError, RawTable, create_table, load_batches, load_documents
 from include.warehouse.quarantine import Held, clear, divert, held, hold, purge, reasons_held
 from include.warehouse.session import Session, arrow_session, psycopg_session
@@ -201,6 +202,29 @@ def test_what_could_not_be_read_is_held_by_either_driver_and_cleared_by_the_next
         clear(transaction, table.name, landing)
     assert {row[0] for row in kept(warehouse, table)} == {other}
     assert len(kept(warehouse, table)) == 1001
+
+
+def test_a_warehouse_of_an_earlier_version_takes_the_new_verdict(warehouse: Warehouse) -> None:
+    with closing(psycopg2.connect(warehouse.dsn(warehouse.server.superuser))) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "alter table ops.gate_result drop constraint gate_result_on_failure_check; "
+                "alter table ops.gate_result add constraint gate_result_on_failure_check "
+                "check (on_failure in ('fail', 'warn'))"
+            )
+        bootstrap(connection, {role: warehouse.password(role) for role in ROLES})
+        for on_failure in ("quarantine", "fail", "warn", "other"):
+            with (
+                pytest.raises(psycopg2.errors.CheckViolation) if on_failure == "other" else nullcontext(),
+                connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(
+                    "insert into ops.gate_result (source, layer, dag_run_id, landing_ids, table_name, expectation, "
+                    "arguments, on_failure, success, message) "
+                    "values ('s', 'raw', 'r', '{}', 't', 'e', '{}', %s, true, 'm')",
+                    (on_failure,),
+                )
 
 
 def test_what_is_held_is_listed_by_landing_and_deleted_when_it_is_too_old(
