@@ -46,6 +46,9 @@ SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
+    # no row and no statement in the log: an error's DETAIL quotes the one, the other may hold values
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
 _HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 _HBA_REMOTE = "host all all all scram-sha-256\n"  # where SLUICE_HOST is not loopback, and that is allowed

@@ -118,7 +118,7 @@ def load_batches(
         _refuse_superseded(dsn, fence)
         if faults and not isinstance(faults[0], pa.ArrowException):
             raise faults[0] from None  # which the driver has wrapped in words of its own
-        raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from fault
+        raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from None
 
 
 def load_documents(
@@ -164,7 +164,7 @@ def load_documents(
             return rows
     except (psycopg2.Error, UnicodeDecodeError) as fault:
         _refuse_superseded(dsn, fence)
-        raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from fault
+        raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from None
 
 
 def _take_over(session: Session, dsn: str, fence: Fence | None) -> None:
@@ -548,4 +548,6 @@ def _quoted(name: str) -> str:
 
 
 def _one_line(fault: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(fault)).strip()
+    """What the database says, without its DETAIL and CONTEXT: those quote the row, which may be personal."""
+    said = re.split(r"\s+(?:DETAIL|CONTEXT|HINT|QUERY):", str(fault), maxsplit=1)[0]
+    return re.sub(r"\s+", " ", said).strip()

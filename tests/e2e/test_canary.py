@@ -92,7 +92,8 @@ def remove(stack: Stack) -> None:
 
 
 def test_a_secret_is_nowhere_but_where_secrets_are(planted: Stack) -> None:
-    names = [name for name in secrets_of(planted) if len(planted.secret(name)) >= 12]
+    # an access key's id is a name, as a login is, and the S3 server's log tells it
+    names = [name for name in secrets_of(planted) if name != "s3_access_key"]
     assert len(names) > 10
     found = search(planted, {name: planted.secret(name) for name in names})
     assert found == []
