@@ -11,8 +11,9 @@ begin
         if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I login', role_name);
         end if;
-        -- schemas are handed to these roles below, which needs membership where the owner is no superuser (RDS)
-        if not pg_has_role(current_user, role_name, 'member') then
+        -- schemas are handed to these roles below, which needs membership where the owner is no superuser (RDS); since
+        -- Postgres 16 who makes a role is a member of it without its rights
+        if not pg_has_role(current_user, role_name, 'usage') then
             execute format('grant %I to current_user', role_name);
         end if;
     end loop;

@@ -6,7 +6,10 @@ import psycopg2
 import pytest
 
 from include.warehouse.bootstrap import ROLES, bootstrap
+from include.warehouse.publish import Mart
+from local.postgres import Server
 from tests.conftest import Warehouse
+from tests.warehouse.shop import ask, move
 
 _TABLES = {
     "raw": "sluice_loader",
@@ -123,3 +126,26 @@ def test_the_examples_passwords_are_taken_on_this_machine(warehouse: Warehouse, 
     bootstrap(connection, {role: f"local-only-{role}" for role in ROLES})
     bootstrap(connection, {role: warehouse.password(role) for role in ROLES})
     connection.close()
+
+
+def test_an_owner_who_is_no_superuser_bootstraps_twice_and_publishes(postgres: Server) -> None:
+    """As on a managed server, where the most one gets is a role that may create roles."""
+    database = "managed"
+    with closing(psycopg2.connect(postgres.dsn("postgres"))) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("create role managed_owner login createrole password 'managed'")
+        cursor.execute(f"grant {', '.join(ROLES)} to managed_owner with admin true, inherit false, set false")
+        cursor.execute(f"create database {database} owner managed_owner")
+        try:
+            for _ in range(2):
+                with closing(psycopg2.connect(postgres.dsn(database, "managed_owner", "managed"))) as owner:
+                    bootstrap(owner, {role: f"{role}-password" for role in ROLES})
+            made = Warehouse(postgres, database)
+            ask(made, "create table marts.one (a int primary key, b text); insert into marts.one values (1, 'clear')")
+            move(made, [Mart("one", ("a",), whole=True, personal={"b": "name"})])
+            assert ask(made, "select * from analytics.one", "analyst") == [(1, "*****")]
+            assert ask(made, "select * from ops.quarantined('{1}')", "operator") == []
+        finally:
+            cursor.execute(f"drop database {database} with (force)")
+            cursor.execute("drop owned by managed_owner")
+            cursor.execute("drop role managed_owner")
