@@ -8,7 +8,7 @@ https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/backfill.htm
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from include.pipeline.model import load_source
@@ -129,8 +129,9 @@ def _name(source: str, run: dict[str, Any]) -> str:
         load_source(source).partition,
         asked=None,
         logical_date=_moment(run["logical_date"]),
-        run_after=max(_moment(run["run_after"]), datetime.now(UTC) - timedelta(seconds=1)),
+        run_after=_moment(run["run_after"]),
         is_scheduled=False,
+        is_backfill=True,
     )
     return f"{source} {partition.label}"
 

@@ -438,6 +438,7 @@ def _partition(source: Source, entity: str, context: Mapping[str, Any]) -> RunPa
         logical_date=run.logical_date,
         run_after=run.run_after,
         is_scheduled=run.run_type == DagRunType.SCHEDULED,
+        is_backfill=run.run_type == DagRunType.BACKFILL_JOB,
     )
 
 

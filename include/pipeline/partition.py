@@ -64,14 +64,21 @@ def partitions_of_replay(
 
 
 def partition_of_run(
-    partition: Partition, *, asked: str | None, logical_date: datetime | None, run_after: datetime, is_scheduled: bool
+    partition: Partition,
+    *,
+    asked: str | None,
+    logical_date: datetime | None,
+    run_after: datetime,
+    is_scheduled: bool,
+    is_backfill: bool = False,
 ) -> RunPartition:
     """The partition a run loads.
 
     A date that was asked for (the form, `--date`) means the partition it lies in, published or not. A scheduled run
     takes the newest that upstream should have published by its date, `delay` partitions earlier; so does a run
     without a date.
-    Any other (a backfill, a run made by hand) takes its logical date's, but none newer than that.
+    A backfill's run takes its logical date's, published or not: each date its own. Any other (made by hand for a
+    logical date) does too, but none newer than what should have been published by now.
 
     Args:
         partition: grain and delay of the source or entity.
@@ -79,6 +86,7 @@ def partition_of_run(
         logical_date: the run's, None for a run without one.
         run_after: when the run was due.
         is_scheduled: the scheduler made the run for its timetable.
+        is_backfill: a backfill did; Airflow has it due on its logical date, however long ago that was.
 
     Raises:
         ValueError: `asked` is no date.
@@ -87,6 +95,8 @@ def partition_of_run(
         start = _start(partition.grain, datetime.combine(_day(asked), time(tzinfo=UTC)))
     elif logical_date is None or is_scheduled:
         start = _newest(partition, logical_date or run_after)
+    elif is_backfill:
+        start = _start(partition.grain, logical_date)
     else:
         start = min(_start(partition.grain, logical_date), _newest(partition, run_after))
     return RunPartition(start.strftime(_LABELS[partition.grain]), start)

@@ -18,9 +18,15 @@ def label(
     *,
     run_after: datetime = NOW,
     is_scheduled: bool = False,
+    is_backfill: bool = False,
 ) -> str:
     return partition_of_run(
-        partition, asked=asked, logical_date=logical_date, run_after=run_after, is_scheduled=is_scheduled
+        partition,
+        asked=asked,
+        logical_date=logical_date,
+        run_after=run_after,
+        is_scheduled=is_scheduled,
+        is_backfill=is_backfill,
     ).label
 
 
@@ -39,6 +45,16 @@ def test_a_run_without_a_date_takes_the_newest_there_should_be() -> None:
 
 
 def test_a_backfill_takes_its_own_date() -> None:
+    for month in (1, 2, 3):
+        date = datetime(2024, month, 28, 9, tzinfo=UTC)  # on which Airflow has the run due, too
+        assert label(logical_date=date, run_after=date, is_backfill=True) == f"2024-{month:02d}"
+
+
+def test_a_backfill_of_what_is_not_published_yet_does_not_take_an_older_partition_again() -> None:
+    assert label(logical_date=datetime(2026, 11, 1, tzinfo=UTC), is_backfill=True) == "2026-11"
+
+
+def test_a_run_made_by_hand_for_a_date_takes_that_date() -> None:
     assert label(logical_date=datetime(2024, 3, 29, tzinfo=UTC)) == "2024-03"
 
 
