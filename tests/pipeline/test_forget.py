@@ -20,7 +20,7 @@ import pytest
 from include.landing import LandingStore, Manifest
 from include.pipeline import steps
 from include.pipeline.erasure import Access, ForgetError, forget
-from include.pipeline.model import Source, load_source
+from include.pipeline.model import Source, SourceError, load_source
 from include.pipeline.partition import partition_of_run
 from include.pipeline.rebuild import DbtProject
 from include.warehouse import landings
@@ -461,6 +461,34 @@ def test_old_versions_of_objects_go_too(warehouse: Warehouse, s3: S3) -> None:
             s3.client.delete_object(Bucket=s3.bucket, Key=one["Key"], VersionId=one["VersionId"])
 
 
+# --- what source.yml may say ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("person: personal_number", "person: number", "no field 'number' of type text and with pii"),
+        ("person: personal_number", "person: unique_id", "no field 'unique_id' of type text and with pii"),
+        ("person: personal_number", "person: accessed_at", "no field 'accessed_at' of type text and with pii"),
+        ("keys: [unique_id]", "keys: [email]", "load.keys of personal data that are not 'personal_number'"),
+        (", pii: personal_number,", ",", "no field 'personal_number' of type text and with pii"),
+    ],
+)
+def test_a_person_is_told_by_a_text_that_is_tagged(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    text = (PROJECT / "include" / "sources" / "driven" / "source.yml").read_text()
+    assert old in text
+    (tmp_path / "driven").mkdir()
+    (tmp_path / "driven" / "source.yml").write_text(text.replace(old, new))
+    with pytest.raises(SourceError, match=fault):
+        load_source("driven", tmp_path)
+
+
+def test_a_source_without_persons_is_told_so(warehouse: Warehouse, s3: S3) -> None:
+    stage = Stage(warehouse, LandingStore(s3.client, s3.bucket), load_source("tlc"))
+    with pytest.raises(ForgetError, match=r"tlc: source\.yml does not say which field tells persons apart"):
+        forget(stage.source, PERSON, stage.access())
+
+
 # --- killed in the middle ---------------------------------------------------------------------------------------------
 
 VICTIM = """
@@ -547,5 +575,5 @@ def test_killed_at_any_step_it_goes_on_with_the_same_pseudonym(stage: Stage, s3:
     assert (is_finished, working) == (True, None)
     assert not holds_person(str(stage.everything()))
     names = sorted(key.rsplit("/")[-1][:4] for key in stage.objects())
-    assert names == ["_man"] * 4 + ["othe"] + ["part"] * 4 + ["wait"]
+    assert names == ["_man"] * len(landed) + ["othe"] + ["part"] * sum(landed.values()) + ["wait"]
     assert not any(holds_person(content) for content in stage.objects().values())

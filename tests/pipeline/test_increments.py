@@ -59,13 +59,20 @@ class Shop:
         )
 
     def fetch(
-        self, source: Source, entity: str, day: str = "2026-11-21", *, is_whole: bool = True, **params: list[str]
+        self,
+        source: Source,
+        entity: str,
+        day: str = "2026-11-21",
+        *,
+        run_id: str = "",
+        is_whole: bool = True,
+        **params: list[str],
     ) -> steps.Landing:
         partition = RunPartition(day, datetime.fromisoformat(day).replace(tzinfo=UTC))
         given = {name: list(param.default) for name, param in source.params.items()} | params
         if source.entities[entity].files:
             return steps.fetch_files(
-                source, entity, partition, given, store=self.store, dsn=self.dsn, run_id=f"run {day}"
+                source, entity, partition, given, store=self.store, dsn=self.dsn, run_id=run_id or f"run {day}"
             )
         with ApiClient(Api(connection="shop", base_url=self.server.url, retries=0)) as client:
             return steps.fetch(
@@ -76,7 +83,7 @@ class Shop:
                 client=client,
                 store=self.store,
                 dsn=self.dsn,
-                run_id=f"run {day}",
+                run_id=run_id or f"run {day}",
                 is_whole=is_whole,
             )
 

@@ -1,0 +1,101 @@
+"""Which landings a run from S3 takes: those that count, of the partitions asked for."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from include.pipeline import steps
+from include.pipeline.model import Grain, Partition, Source
+from include.pipeline.partition import PartitionRange, RunPartition, partitions_of_replay
+from tests.pipeline.test_increments import CURSOR, WHO, Shop, posts, server, shop
+
+__all__ = ["server", "shop"]  # fixtures
+
+EVERYTHING = PartitionRange()
+OF_RUN = RunPartition("2026-11-21", datetime(2026, 11, 21, tzinfo=UTC))
+DAYS = ("2026-11-19", "2026-11-20", "2026-11-21")
+
+
+def replayed(shop: Shop, source: Source, entity: str, partitions: PartitionRange = EVERYTHING) -> list[steps.Landing]:
+    params = {name: list(param.default) for name, param in source.params.items()}
+    return steps.fetched_before(source, entity, partitions, params, store=shop.store, dsn=shop.dsn)
+
+
+@pytest.mark.parametrize(
+    ("grain", "asked", "until", "expected"),
+    [
+        ("day", "2026-11-20", None, "2026-11-20"),
+        ("month", "2026-11-20", None, "2026-11"),
+        ("hour", "2026-11-20", None, "2026-11-20T00 to 2026-11-20T23"),
+        ("all", "2026-11-20", None, "all"),
+        ("day", "2026-11-20", "2026-12-02", "2026-11-20 to 2026-12-02"),
+        ("month", "2025-11-20", "2026-02-01", "2025-11 to 2026-02"),
+        ("day", None, None, "2026-11-21"),
+    ],
+)
+def test_a_replay_takes_the_partitions_of_its_days(
+    grain: Grain, asked: str | None, until: str | None, expected: str
+) -> None:
+    found = partitions_of_replay(Partition(grain=grain), asked=asked, until=until, everything=False, of_run=OF_RUN)
+    assert str(found) == expected
+
+
+def test_a_replay_may_take_everything() -> None:
+    found = partitions_of_replay(Partition(grain="day"), asked=None, until=None, everything=True, of_run=OF_RUN)
+    assert "1999-01-01" in found
+    assert "all" in found
+    assert str(found) == "all partitions"
+
+
+@pytest.mark.parametrize(("asked", "until"), [(None, "2026-11-20"), ("2026-11-21", "2026-11-20")])
+def test_a_range_without_a_beginning_or_turned_round_is_refused(asked: str | None, until: str) -> None:
+    with pytest.raises(ValueError, match="until '2026-11-20' is the last day to rebuild"):
+        partitions_of_replay(Partition(grain="day"), asked=asked, until=until, everything=False, of_run=OF_RUN)
+
+
+@pytest.mark.parametrize("mode", ["append", "replace"])
+def test_of_a_partition_that_is_replaced_the_newest_landing_is_taken_else_all(shop: Shop, mode: str) -> None:
+    source = shop.source(things={"request": {"path": "/things"}, "load": {"mode": mode}})
+    made = []
+    for number, day in enumerate((*DAYS, DAYS[1])):
+        shop.answers({"/things": lambda _, number=number: [{"n": number}]})  # type: ignore[misc]
+        made.append(shop.fetch(source, "things", day=day, run_id=f"run {number}"))
+    expected = [made[0], made[2], made[3]] if mode == "replace" else made
+    assert replayed(shop, source, "things") == expected
+    of_day = [one for one in expected if one["partition"] == DAYS[1]]
+    assert replayed(shop, source, "things", PartitionRange(DAYS[1], DAYS[1])) == of_day
+    with pytest.raises(steps.NothingToDo, match="things 2026-12-01: there is no landing in S3"):
+        replayed(shop, source, "things", PartitionRange("2026-12-01", "2026-12-01"))
+
+
+@pytest.mark.parametrize("is_loaded", [True, False], ids=["loaded", "not loaded"])
+def test_a_second_landing_of_a_run_counts_beside_the_first_if_that_was_loaded(shop: Shop, is_loaded: bool) -> None:
+    """A task that is cleared after the load asks for what is new since; one that is tried again, for the same."""
+    source = shop.source(params=WHO, posts=CURSOR)
+    shop.answers({"/posts/ann": posts((10, "2026-11-19T10:00:00Z")), "/posts/bob": posts()})
+    first = shop.fetch(source, "posts")
+    if is_loaded:
+        shop.load(source, first)
+    both = (10, "2026-11-19T10:00:00Z"), (11, "2026-11-20T10:00:00Z")
+    shop.answers({"/posts/ann": posts(*both), "/posts/bob": posts()})
+    second = shop.fetch(source, "posts")
+    assert replayed(shop, source, "posts") == ([first, second] if is_loaded else [second])
+
+
+def test_what_a_landing_was_to_bring_is_in_a_later_one(shop: Shop) -> None:
+    source = shop.source(
+        params=WHO,
+        posts=CURSOR,
+        plain={"request": {"path": "/plain"}},
+        files={"files": "*.json"},
+    )
+
+    def landing(entity: str, day: str, number: int) -> steps.Landing:
+        return steps.Landing(landing_id=number, entity=entity, partition=day, uri=f"s3://{number}")
+
+    for entity, goes_on in (("posts", True), ("files", True), ("plain", False)):
+        refused = landing(entity, DAYS[0], 5)
+        others = [landing(entity, DAYS[0], 4), landing("other", DAYS[0], 6)]
+        assert not steps.is_succeeded(source, refused, [refused, *others])
+        assert steps.is_succeeded(source, refused, [refused, landing(entity, DAYS[0], 7)])
+        assert steps.is_succeeded(source, refused, [refused, landing(entity, DAYS[1], 7)]) is goes_on
