@@ -1,5 +1,7 @@
 """`./sluice replay`: one run of a source's DAG that rebuilds raw to analytics from its landings, its API unasked."""
 
+from typing import Any
+
 from local import commands, runs
 from local.home import Home, LocalError
 
@@ -21,7 +23,7 @@ def replay(home: Home, source: str, *, first: str | None, last: str | None) -> i
     """
     if first and last and last < first:
         raise LocalError(f"--from {first} is after --to {last}: give the earlier day first")
-    span = {"date": first, "until": last} if first else {"all_landings": True}
+    span: dict[str, Any] = {"date": first, "until": last} if first else {"all_landings": True}
     api = commands.ready(home, source)
     begun = runs.trigger(api, source, {"from_landing": True} | span)
     runs.follow(api, [begun], say=commands.say)
