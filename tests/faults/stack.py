@@ -5,9 +5,6 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import psycopg2
 
 from local import airflow
 from local.home import open_home
@@ -42,15 +39,9 @@ class Breakable(Stack):
             check=False,
         )
 
-    def connect(self, role: str) -> Any:  # noqa: ANN401 - psycopg2's stubs differ from its C type
-        """A connection to the warehouse itself, past the proxy."""
-        return psycopg2.connect(
-            host="127.0.0.1",
-            port=self.port("postgres"),
-            dbname="warehouse",
-            user=role,
-            password=self.secret(f"postgres_{role}"),
-        )
+    def dsn(self, role: str) -> str:
+        """A postgresql:// URI of the warehouse itself, past the proxy."""
+        return f"postgresql://{role}:{self.secret(f'postgres_{role}')}@127.0.0.1:{self.port('postgres')}/warehouse"
 
     def control(self, method: str, what: str, content: object = None) -> None:
         """Tell the sandbox what goes wrong (`faults`) or what time it is (`clock`)."""

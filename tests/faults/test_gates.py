@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg2
 import pytest
 
 from include.extract import Api, ApiClient
@@ -183,7 +182,7 @@ def tried(way: Way, request: pytest.FixtureRequest) -> tuple[Bad, Held]:
     before, since = to_the_byte(way), good[-1]["landing_id"] + 1
 
     way.sandbox.stop_clock(NEXT_DAY)
-    with reading(lambda: psycopg2.connect(way.warehouse.dsn("analyst")), [of.fact], since=since) as found.watch:
+    with reading(way.warehouse.dsn("analyst"), [of.fact], since=since) as found.watch:
         way.sandbox.break_with(dict(bad.api))
         landed = way.fetch(bad.source, bad.conf, entities)
         _see_it_fail(way, bad, "landing", landed, before, found)

@@ -51,7 +51,7 @@ def held(stack: Breakable) -> Iterator[Held]:
     stack.control("PUT", "clock", {"now": NEXT_DAY})
     stack.control("PUT", "faults", [BATCH.api])
     try:
-        with reading(lambda: stack.connect("analyst"), [OF.fact], since=since) as found.watch:
+        with reading(stack.dsn("analyst"), [OF.fact], since=since) as found.watch:
             run = begin(stack, OF.source, BATCH.conf)
             for layer in LAYERS:
                 found.messages[layer] = _go_bad(stack, run, layer)
