@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
@@ -50,7 +49,7 @@ _HAS_TIME = r"^[^T ]+[T ]"
 _NAME_BYTES = 63  # what Postgres keeps of a name
 _CHUNK_CHARACTERS = 4 * 1024 * 1024
 _SHOWN_CHARACTERS = 160
-_MOST_FAULTS = 20_000  # of a column in a batch: more than anyone collects
+_MOST_FAULTS = 10_000  # of a column in a batch: no column is of such a type
 _NOT_OF_TYPE = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 _CSV = CsvOptions()
 
@@ -291,9 +290,7 @@ def _batches(
         for part in parts:
             begin = position
             # where any column is personal no value is quoted: in a row whose columns have moved it stands in another
-            casts = {
-                name: _Cast(kind, name, part.uri, bool(pii)) for name, kind in types.items() if name in part.types
-            }
+            casts = {name: _Cast(kind, name, part.uri, bool(pii)) for name, kind in types.items() if name in part.types}
             with _faults_named(part.uri):
                 for chunk in part.read(list(casts)):
                     if chunk.unreadable and reject is None:
@@ -309,7 +306,7 @@ def _batches(
                             for row, fault in bad.items():
                                 faults.setdefault(row, []).append(fault)
                     if reject is not None and (faults or chunk.unreadable):
-                        for one in sorted(_rejects(chunk, list(casts), faults, position), key=attrgetter("row")):
+                        for one in _rejects(chunk, list(casts), faults, position):
                             reject(one)
                     batch = pa.RecordBatch.from_arrays(
                         [
@@ -334,12 +331,18 @@ def _batches(
 def _rejects(
     chunk: _Chunk, columns: Sequence[str], faults: Mapping[int, Sequence[Fault]], position: int
 ) -> Iterator[Reject]:
-    for place, unreadable in chunk.unreadable.items():
-        yield Reject(position + place, [Fault(unreadable.fault)], record=unreadable.text)
-    for row, of_row in faults.items():
-        values = {name: _held(chunk.batch.column(name)[row]) for name in columns}
-        payload = json.dumps(values, ensure_ascii=False, default=str)
-        yield Reject(position + chunk.places[row].as_py(), of_row, payload=payload)
+    """The chunk's rows that are not read, in order; made one by one, for whoever takes them may have enough."""
+    places = chunk.places.to_pylist()
+    rows = {places[row]: row for row in faults}
+    for place in sorted([*chunk.unreadable, *rows]):
+        if place in rows:
+            row = rows[place]
+            values = {name: _held(chunk.batch.column(name)[row]) for name in columns}
+            payload = json.dumps(values, ensure_ascii=False, default=str)
+            yield Reject(position + place, faults[row], payload=payload)
+        else:
+            unreadable = chunk.unreadable[place]
+            yield Reject(position + place, [Fault(unreadable.fault)], record=unreadable.text)
 
 
 def _held(value: pa.Scalar) -> object:
@@ -350,6 +353,8 @@ def _held(value: pa.Scalar) -> object:
         held = value.as_buffer().to_pybytes()
     if isinstance(held, bytes):
         return held.decode(errors="backslashreplace")
+    if isinstance(held, list | dict):
+        return json.loads(json.dumps(held, default=str), parse_constant=str)
     return str(held) if isinstance(held, float) and not math.isfinite(held) else held
 
 
@@ -393,8 +398,12 @@ class _Cast:
                 line = f"line {lines[row]}: " if lines else ""
                 what = f"column {self._name!r} is declared {self._kind} and holds {self._said(column[row], fault)}"
                 faults[row] = Fault(line + what, self._name)
-            if len(faults) == _MOST_FAULTS:  # who collects them has no use for more
-                return pa.nulls(len(column), ARROW_TYPES[self._kind]), faults
+            if len(faults) == _MOST_FAULTS:
+                first = next(iter(faults.values()))
+                raise LandingError(
+                    f"{self._uri}: {_MOST_FAULTS} values of {len(column)} rows are not of their type; the first: "
+                    f"{first.message}: correct the field's type in source.yml, or have the file corrected"
+                ) from None
             others = pc.if_else(_mask(len(column), faults, is_in=True), pa.scalar(None, column.type), column)
             array, self._offsets = _as_kind(others, self._kind, self._offsets)
             return array, faults
