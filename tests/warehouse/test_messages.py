@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from include.warehouse.load import LoadError, RawTable, create_table, load_batches, load_documents
+from include.warehouse.load import LoadError, RawTable, create_table, load_batches
 from tests.conftest import Warehouse
 
 EMAIL = "ana.pop@mail.example"
@@ -15,15 +15,6 @@ EMAIL = "ana.pop@mail.example"
 def told(fault: BaseException) -> str:
     """All that a task's log would show of it."""
     return "".join(traceback.format_exception(fault))
-
-
-def test_a_record_that_jsonb_refuses_is_not_quoted(warehouse: Warehouse, book: Callable[..., int]) -> None:
-    dsn, table = warehouse.dsn("sluice_loader"), RawTable("shop__papers", "append")
-    create_table(dsn, table)
-    record = b'{"email": "%b", "number": 1e999999}' % EMAIL.encode()
-    with pytest.raises(LoadError, match=r"shop__papers: landing \d+ was not loaded") as raised:
-        load_documents(dsn, table, book(), [(record, None)])
-    assert EMAIL not in told(raised.value)
 
 
 def test_a_row_that_its_table_refuses_is_not_quoted(warehouse: Warehouse, book: Callable[..., int]) -> None:
