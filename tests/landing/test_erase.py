@@ -147,6 +147,11 @@ def test_a_value_is_found_as_a_whole_word(text: str, is_there: bool) -> None:
     assert Needles({PERSON}).found(text) == ({PERSON} if is_there else set())
 
 
+def test_a_value_of_several_words_ends_with_a_word() -> None:
+    assert Needles({"Ana Pop"}).found("Ana Popescu, Mariana Pop") == set()
+    assert Needles({"Ana Pop"}).found("by Ana Pop!") == {"Ana Pop"}
+
+
 @given(st.text(st.sampled_from('ab "\\é+')), st.text(st.sampled_from('ab "\\é+')), st.text(st.sampled_from("ab.+ ")))
 def test_values_of_every_kind_are_found_as_they_stand_and_as_json(value: str, before: str, behind: str) -> None:
     if any(one.isalnum() for one in value):
