@@ -35,8 +35,8 @@ SETTINGS = {
     "SANDBOX_DRIVEN_SESSIONS_A_DAY": "60",
     "SANDBOX_OPENSEA_COLLECTIONS": "friendsies:45,harbour-lights:30",
     "SANDBOX_X_POSTS": "harbour_news:60,open_rivers:30,sluice_data:12",
-    "SANDBOX_YELLOW_ROWS": "300",
-    "SANDBOX_GREEN_ROWS": "100",
+    "SANDBOX_YELLOW_ROWS": "1200",
+    "SANDBOX_GREEN_ROWS": "1000",
 }
 PARAMS = {"collections": ["friendsies", "harbour-lights"]}
 SCHEMAS = ("raw", "quarantine", "staging", "marts", "analytics", "personal", "ops")
@@ -49,7 +49,8 @@ HISTORIES: dict[str, tuple[str, ...]] = {
     # an NFT is burned on the 15th
     "opensea": ("2026-11-14T05:00Z", "2026-11-15T05:00Z", "2026-11-15T17:00Z", "2026-11-18T05:00Z"),
     "openweather": ("2026-11-18T05:05Z", "2026-11-18T06:05Z", "2026-11-18T06:35Z", "2026-11-19T00:05Z"),
-    "tlc": ("2026-08-29T09:00Z", "2026-09-29T09:00Z", "2026-10-29T09:00Z"),
+    # the month of the run that stops is run again, and goes on from the same landing
+    "tlc": ("2026-08-28T09:00Z", "2026-09-28T09:00Z", "2026-09-28T10:00Z", "2026-10-28T09:00Z"),
 }
 STOPPED = 1
 """which run of each history stops behind its load; the next takes along what would not come again"""
