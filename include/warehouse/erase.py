@@ -164,7 +164,9 @@ def delete_person(
     """
     changed = {}
     for table in tables:
-        if not _run(session, "select 1 from pg_class where oid = to_regclass(%s) and relkind in ('r', 'p')", table.name):
+        if not _run(
+            session, "select 1 from pg_class where oid = to_regclass(%s) and relkind in ('r', 'p')", table.name
+        ):
             continue  # not built yet; or a view, which holds nothing
         if alone:
             session.execute(f"lock table {table.name} in access exclusive mode")
