@@ -180,9 +180,9 @@ def test_a_load_that_loses_its_server_behind_the_copy_leaves_nothing_and_the_nex
     seen = [COPY, *MOMENTS.values()] if moment == "before the commit" else [COPY, MOMENTS[moment]]
     with through(postgres) as (proxy, lead), proxy.stall(Where(seen, "request")) as stall:
         faults = begin(lambda: load(lead(warehouse), table, landing_id, lambda _: None))
-        assert stall.is_reached(30)
+        assert stall.is_reached(120)
         postgres.stop(IMMEDIATE)
-    assert isinstance(faults.result(30), LoadError)
+    assert isinstance(faults.result(120), LoadError)
     postgres.start()
     assert held_of(warehouse, table, landing_id) == (0, 0, 0, None)
     assert load(warehouse, table, landing_id, lambda _: None) == ROWS
@@ -209,13 +209,13 @@ def test_two_loads_of_one_partition_go_one_after_the_other(warehouse: Warehouse,
         proxy.stall(Where([COPY, MOMENTS["before the booking"]], "request")) as stall,
     ):
         first = begin(lambda: load(lead(warehouse), table, older, lambda _: None))
-        assert stall.is_reached(30)
+        assert stall.is_reached(120)
         second = begin(lambda: load(warehouse, table, newer, lambda _: None))
         pause = threading.Event()
         while not second.done() and rows(warehouse, waits) == [(0,)]:
             pause.wait(0.01)
         stall.release()
-        assert (first.result(30), second.result(30)) == (None, None)
+        assert (first.result(120), second.result(120)) == (None, None)
     there = rows(warehouse, "select _landing_id, count(*) from raw.shop__month group by 1")
     assert there == [(newer, ROWS)]
     replaced = f"select superseded_by from ops.landing where landing_id = {older}"
@@ -249,10 +249,10 @@ def test_a_publish_that_loses_its_server_leaves_the_last_good_state(
         proxy.stall(Where([rb'insert into analytics\."?fact_sale'], "request")) as stall,
     ):
         publisher = begin(lambda: publish_to(lead(warehouse).dsn("sluice_publisher"), [second]))
-        assert stall.is_reached(30)
+        assert stall.is_reached(120)
         assert seen(warehouse) == good
         postgres.stop(how)
-    fault = publisher.result(30)
+    fault = publisher.result(120)
     assert isinstance(fault, PublishError)
     assert is_one_clear_message(fault, "shop: nothing was published")
     postgres.start()
