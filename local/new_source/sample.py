@@ -16,7 +16,7 @@ from include.landing import LandingError
 from include.landing.delimited import CsvOptions, csv_rows
 from include.landing.json_records import iter_records
 from include.landing.profile import parse_json
-from include.landing.tables import Row, text_table
+from include.landing.tables import Row, Unreadable, text_table
 from include.landing.workbook import sheet_rows
 from include.pipeline.model import FILE_FORMATS, JSON_FORMATS, Auth
 from local import exact_json
@@ -218,6 +218,8 @@ def _rows(rows: Any) -> list[dict[str, str | None]]:  # noqa: ANN401 - an iterat
     table = text_table(rows)
     records: list[dict[str, str | None]] = []
     for _, fields in _first(table.rows):
+        if isinstance(fields, Unreadable):
+            raise ValueError(fields.fault)
         records.append({name: fields[position] for name, position in table.names.items()})
     return records
 

@@ -137,15 +137,15 @@ def test_a_personal_value_stands_in_what_is_held_and_in_no_message(store: Landin
 
 
 def test_each_part_is_told_with_its_rows_rejected_ones_included(store: LandingStore, land: Land) -> None:
-    manifest = land("csv", "n\n1\nx\n3\n", "n\n", "n\n4\n")
+    manifest = land("csv", "n\n1\nx\n3,3\n4\n", "n\n", "n\n5\n")
     parts: list[PartRows] = []
     iter_batches(
         store, manifest, fields={"n": "bigint"}, new_columns="freeze", reject=lambda _: None, part_read=parts.append
     ).read_all()
     assert [(one.part, one.uri, one.first_row, one.row_count) for one in parts] == [
-        ("part-00001.csv", f"{manifest.uri}part-00001.csv", 0, 3),
-        ("part-00002.csv", f"{manifest.uri}part-00002.csv", 3, 0),
-        ("part-00003.csv", f"{manifest.uri}part-00003.csv", 3, 1),
+        ("part-00001.csv", f"{manifest.uri}part-00001.csv", 0, 4),
+        ("part-00002.csv", f"{manifest.uri}part-00002.csv", 4, 0),
+        ("part-00003.csv", f"{manifest.uri}part-00003.csv", 4, 1),
     ]
 
 
