@@ -254,7 +254,8 @@ def _load(source_name: str, entity: str) -> int:
 
     source, landed = load_source(source_name), _landings()
     if own := [landing for landing in landed if landing["entity"] == entity]:
-        written = lineage.table_uris(connections.LOADER, "raw", [source.table(entity)])
+        # by both names: OpenLineage's reader of dbt's artifacts calls a source by its name in dbt, the entity
+        written = lineage.table_uris(connections.LOADER, "raw", [source.table(entity), entity])
         lineage.report(reads=lineage.landing_uris(own), writes=written)
     dsn = connections.warehouse_dsn(connections.LOADER)
     try:

@@ -170,9 +170,10 @@ def test_the_tasks_tell_what_they_read_and_write_and_it_joins_up(ran: Ran) -> No
     fact = "fact_weather_observation"
     assert ran.datasets("gate_landing", "inputs") == {landing}
     assert ran.datasets("raw.load_observations", "inputs") == {landing}
-    assert ran.datasets("raw.load_observations", "outputs") == {raw}
+    as_dbt_says = table("raw.observations")
+    assert ran.datasets("raw.load_observations", "outputs") == {raw, as_dbt_says}
     assert raw in ran.datasets("gate_raw", "inputs")
-    assert raw in ran.datasets("staging.stg_openweather__observations", "inputs")
+    assert as_dbt_says in ran.datasets("staging.stg_openweather__observations", "inputs")
     assert staged in ran.datasets("staging.stg_openweather__observations", "outputs")
     assert staged in ran.datasets("gate_staging", "inputs")
     assert staged in ran.datasets(f"marts.{fact}", "inputs")
