@@ -392,7 +392,7 @@ class Source(Strict):
     params: dict[Name, Param] = Field(default={})
     """lists that runs may override"""
     person: str | None = None
-    """field, of type text and with pii, that tells persons apart: `./sluice forget` erases one by its value"""
+    """field, of type text and with pii, that tells persons apart: `sluice forget` erases one by its value"""
     entities: dict[Name, Entity] = Field(min_length=1)
     """what the source serves, by name; one raw table each"""
     quarantine_days: int = Field(default=365, ge=1)

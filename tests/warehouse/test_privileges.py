@@ -255,7 +255,7 @@ def test_a_role_becomes_no_other_but_as_the_page_says(warehouse: Warehouse) -> N
         "select pg_read_file('PG_VERSION')",
         "select pg_ls_dir('.')",
         "select lo_import('/etc/passwd')",
-        "copy (select 1) to '/tmp/sluice-privilege'",
+        "copy (select 1) to 'sluice-privilege'",
         "copy (select 1) to program 'true'",
         "create role made",
         "create schema made",
