@@ -250,6 +250,7 @@ def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None])
 @at_work
 def _load(source_name: str, entity: str) -> int:
     """Load the run's landings of an entity into raw; without one, see that its table is there."""
+    from include.landing import LandingError
     from include.pipeline import connections, steps
 
     source, landed = load_source(source_name), _landings()
@@ -270,6 +271,8 @@ def _load(source_name: str, entity: str) -> int:
         )
     except steps.NothingToDo as reason:
         raise _skip(reason) from None
+    except LandingError as fault:  # what is landed does not change
+        raise AirflowFailException(str(fault)) from None
 
 
 @task
