@@ -17,6 +17,7 @@ SHOWN = {
     "run": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
     "replay": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
     "backfill": r"^source +landed .*\n.*\n(openweather|tlc|x) ",
+    "quarantine": r"^(nothing is in quarantine$|source +table +landing )",
     "status": r"^analytics +fact_taxi_trip +[1-9]",
     "psql": r"^ *green +\| +[1-9]\d*\n *yellow +\| +[1-9]|^ *yellow +\| +[1-9]\d*\n *green +\| +[1-9]",
 }
