@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 
 from tests.e2e.conftest import Stack
+from tests.e2e.test_readme import sql_of
 
 pytestmark = pytest.mark.e2e
 
@@ -87,8 +88,19 @@ def planted(stack: Stack, first_up: object) -> Iterator[Stack]:
 
 
 def remove(stack: Stack) -> None:
-    """Take the file out of the drop zone, so that it stops no run of another test."""
+    """Have the file dropped as it should be, and take it away: what the gate refused stops no run of another test."""
+    stack.drop(DROP, csv(good()))
+    mended = stack.sluice("run", "driven")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
     s3(stack).delete_object(Bucket="sluice-lake", Key=f"drop/{DROP}")
+
+
+def test_the_query_of_the_runbook_shows_what_is_held_to_the_operator_alone(planted: Stack) -> None:
+    (query,) = sql_of("docs/runbooks/quarantine.md")
+    asked = planted.sluice("psql", "--role", "operator", "--", "-At", "-c", query)
+    assert MARK in asked.stdout, asked.stdout + asked.stderr
+    denied = planted.sluice("psql", "--role", "analyst", "--", "-At", "-c", query)
+    assert "permission denied" in denied.stderr
 
 
 def test_a_secret_is_nowhere_but_where_secrets_are(planted: Stack) -> None:

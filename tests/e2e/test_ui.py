@@ -19,6 +19,7 @@ pytestmark = [
 
 LAYERS = ["landing", "raw", "staging", "marts"]
 WAY = ["check_api", *(step for layer in LAYERS for step in (layer, f"gate_{layer}")), "publish"]
+WAY.insert(WAY.index("staging"), "await_turn")
 
 
 @pytest.fixture(scope="module")
