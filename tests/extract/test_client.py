@@ -376,15 +376,15 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date_but_not_beyond_the_lon
 
 
 def test_threads_share_the_budget_of_their_client(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr(client_module, "_WINDOW_SECONDS", 1.5)
     with client(server, calls_per_minute=5) as api, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: api.get("/", {"n": number}), range(12)))
     times = sorted(request.at for request in server.requests)
     assert len(times) == 12
     # Any six calls in a row take more than a window (less what the way to the server may vary).
-    assert all(later - earlier > 0.45 for earlier, later in zip(times, times[5:], strict=False))
-    assert times[4] - times[0] < 0.45
-    assert times[-1] - times[0] < 1.9
+    assert all(later - earlier > 1.4 for earlier, later in zip(times, times[5:], strict=False))
+    assert times[4] - times[0] < 1.4
+    assert times[-1] - times[0] < 5.5
 
 
 def test_tries_count_against_the_budget_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
