@@ -185,15 +185,23 @@ def with_pending(source: Source, landed: Sequence[Landing], *, store: LandingSto
     """The landings that a run is about: its own, and those that an earlier run loaded and did not publish.
 
     Only entities whose content does not come again (those with a cursor, and files that are loaded once) have the
-    latter; of all others the same partition can be run again.
+    latter; of all others the same partition can be run again. One whose files the run has landed anew, corrected, is
+    left out: what was wrong with it would stop the run that mends it.
     """
     found = {landing["landing_id"]: landing for landing in landed}
     for name, entity in source.entities.items():
         if entity.cursor or entity.files:
+            own = [store.read(one["uri"]) for one in landed if entity.files and one["entity"] == name]
+            anew = {part.origin for manifest in own for part in manifest.parts}
             for waiting in landings.pending(dsn, source=source.name, entity=name):
-                if waiting.landing_id not in found:
-                    log.info("pending entity=%s landing_id=%d: loaded and not published", name, waiting.landing_id)
-                    found[waiting.landing_id] = _landing(store.read(waiting.uri))
+                if waiting.landing_id in found:
+                    continue
+                manifest = store.read(waiting.uri)
+                if entity.files and {part.origin for part in manifest.parts} <= anew:
+                    log.info("pending entity=%s landing_id=%d: its files were landed anew", name, waiting.landing_id)
+                    continue
+                log.info("pending entity=%s landing_id=%d: loaded and not published", name, waiting.landing_id)
+                found[waiting.landing_id] = _landing(manifest)
     return [found[landing_id] for landing_id in sorted(found)]
 
 
