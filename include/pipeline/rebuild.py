@@ -111,7 +111,7 @@ class DbtProject:
             *("--project-dir", str(self.folder), "--profiles-dir", str(self.folder), "--target", "postgres"),
             *("--target-path", str(self.target), "--log-path", str(self.target), "--quiet", "--no-use-colors"),
         ]
-        with _environment({**self.env, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}):
+        with environment({**self.env, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}):
             result = dbtRunner(manifest=parsed).invoke([*arguments, *places])
         if not result.success:
             ran: Collection[Any] = getattr(result.result, "results", None) or ()
@@ -122,7 +122,8 @@ class DbtProject:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process, for as long as the context lasts: dbt's profiles.yml reads no others."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -122,6 +122,16 @@ def _publish_one(session: PsycopgSession, mart: Mart, landing_ids: list[int]) ->
         for values in cursor.fetchall():
             cursor.execute(f"delete from {table} where {' and '.join(f'{name} = %s' for name in names)}", values)
             deleted += cursor.rowcount
+    if mart.also:
+        other, column, own = mart.also
+        same = " and ".join(f'built."{column}" = held."{column}"' for column in mart.key)
+        cursor.execute(
+            f'delete from {table} as held where held."{own}" = any(array('
+            f'select "{column}" from marts."{other}" where _landing_id = any(%s))) '
+            f"and not exists (select from {source} as built where {same})",
+            (landing_ids,),
+        )
+        deleted += cursor.rowcount
     cursor.execute(
         f"insert into {table} ({listed}) select {listed} from {source} where _landing_id = any(%s) "
         f"on conflict ({key}) {on_conflict}",

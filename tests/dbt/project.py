@@ -3,10 +3,8 @@
 import hashlib
 import itertools
 import json
-import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +17,12 @@ from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 
 from include.pipeline.model import load_source, source_names
+from include.pipeline.rebuild import environment
 from include.pipeline.steps import raw_table
 from include.warehouse import landings
 from include.warehouse.load import RawTable, create_table, load_batches, load_documents
 from tests.conftest import Warehouse
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
@@ -118,7 +118,7 @@ class Project:
             DbtError: dbt failed.
         """
         selected = ["--vars", json.dumps({"landing_ids": ",".join(map(str, landing_ids))})] if landing_ids else []
-        with _environment(self._connection()):
+        with environment(self._connection()):
             result = dbtRunner(manifest=self._manifest()).invoke([*arguments, *selected, *self._places()])
         found = getattr(result.result, "results", None) or []
         nodes = {
@@ -175,11 +175,11 @@ class Project:
         Args:
             relations: regular expression of `schema.table`.
         """
-        while self.rows(
+        others = (
             "select from pg_stat_activity where datname = current_database() and backend_type = 'client backend' "
             "and pid <> pg_backend_pid()"
-        ):
-            time.sleep(0.01)
+        )
+        wait_until(lambda: not self.rows(others), "every other session of the warehouse has ended")
         return {
             table: (whole, by_index)
             for table, whole, by_index in self.rows(
@@ -248,17 +248,3 @@ class Project:
 
 def _table(source: str, entity: str) -> RawTable:
     return raw_table(_SOURCES[source], entity)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

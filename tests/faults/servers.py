@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,16 +26,16 @@ SETTINGS = {**FAST, "synchronous_commit": "on"}
 
 
 @dataclass
-class Server:
+class Server(ABC):
     """A server process: how it is started, and what tells that it is ready."""
 
     directory: Path
     name: str
     started: process.Started | None = None
 
+    @abstractmethod
     def start(self) -> None:
         """Start it, and wait until it is ready."""
-        raise NotImplementedError
 
     def stop(self, number: signal.Signals) -> None:
         """Send a signal and wait until the server is gone, and its children with it."""

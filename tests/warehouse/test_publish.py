@@ -208,6 +208,26 @@ def test_a_month_published_again_reads_no_other_month(warehouse: Warehouse, book
     assert 0 < by_index <= 5 * rows
 
 
+def test_a_slice_that_has_lost_its_last_row_goes_when_another_mart_names_it(warehouse: Warehouse, book: Book) -> None:
+    tour = Mart("dim_tour", ("first_sale",), replace_by=("guide",), also=("fact_sale", "sale_key", "first_sale"))
+    first, again = book(), book()
+    make = "create table marts.dim_tour (first_sale bigint primary key, guide text, _landing_id bigint not null)"
+    run(warehouse, make)
+    run(warehouse, f"insert into marts.fact_sale select n, '2024-01', 1, {first} from generate_series(1, 3) as n")
+    run(warehouse, f"insert into marts.dim_tour values (1, 'ada', {first}), (2, 'bob', {first}), (3, 'eve', {first})")
+
+    def publish_tour(landing: int) -> None:
+        publish(warehouse.dsn("sluice_publisher"), [tour], source="shop", dag_run_id="test", landing_ids=[landing])
+
+    publish_tour(first)
+    # the one sale of bob turns out to belong to the tour of ada
+    run(warehouse, f"update marts.fact_sale set _landing_id = {again} where sale_key = 2")
+    run(warehouse, "delete from marts.dim_tour where first_sale = 2")
+    run(warehouse, f"update marts.dim_tour set _landing_id = {again} where guide = 'ada'")
+    publish_tour(again)
+    assert seen(warehouse, "select guide from analytics.dim_tour order by 1") == [("ada",), ("eve",)]
+
+
 def rows_read(warehouse: Warehouse) -> tuple[int, int]:
     """Rows of fact_sale that were read by scans of the whole table, and by index, in marts and analytics together."""
     ((whole, by_index),) = run(
@@ -237,6 +257,7 @@ def test_what_is_published_is_read_from_the_models_own_yml(tmp_path: Path) -> No
     path = manifest(
         tmp_path,
         node("fact_sale", {"publish": {"replace_by": ["month"]}}),
+        node("fact_tour", {"publish": {"replace_by": ["month"], "also": {"fact_sale": {"sale_id": "id"}}}}),
         node("dim_city", {"publish": {"mode": "upsert"}}),
         node(
             "dim_kind",
@@ -251,6 +272,7 @@ def test_what_is_published_is_read_from_the_models_own_yml(tmp_path: Path) -> No
         Mart("dim_city", ("id",)),
         Mart("dim_kind", ("a", "b"), whole=True),
         Mart("fact_sale", ("id",), replace_by=("month",)),
+        Mart("fact_tour", ("id",), replace_by=("month",), also=("fact_sale", "sale_id", "id")),
     ]
 
 
@@ -258,6 +280,14 @@ def test_what_is_published_is_read_from_the_models_own_yml(tmp_path: Path) -> No
     ("broken", "message"),
     [
         (node("m", {"publish": {"mode": "upsret"}}), r"m\.sql: meta\.publish .*upsret.* is not one of"),
+        (
+            node("m", {"publish": {"replace_by": ["a"], "also": {"n": ["b"]}}}),
+            r"m\.sql: meta\.publish .* is not one of",
+        ),
+        (
+            node("m", {"publish": {"replace_by": ["a"], "aslo": {"n": ["b"]}}}),
+            r"m\.sql: meta\.publish .*aslo.* is not one",
+        ),
         (node("m", {"publish": {"mode": "upsert"}}, columns={}), r"m\.sql: give the model one primary_key"),
     ],
 )

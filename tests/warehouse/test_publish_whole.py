@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from include.warehouse.fence import Fence, Superseded
 from include.warehouse.publish import Mart, PublishError, publish
 from tests.conftest import Warehouse
+from tests.waiting import wait_until
 from tests.warehouse.shop import ask, forget, move
 
 Book = Callable[..., int]
@@ -159,9 +159,9 @@ def test_a_publish_killed_in_its_middle_leaves_the_last_good_state_and_the_next_
         cursor.execute("lock table analytics.fact_sale in access exclusive mode")
         with subprocess.Popen(command, cwd=PROJECT) as victim:
             # dim_city has been altered and written, fact_sale not yet
-            while not waiting_for(warehouse, "analytics.fact_sale"):
-                assert victim.poll() is None
-                time.sleep(0.02)
+            wait_until(
+                lambda: bool(waiting_for(warehouse, "analytics.fact_sale")), "the publish waits for the second model"
+            )
             victim.kill()
         assert victim.returncode == -signal.SIGKILL
     assert state(warehouse) == before
