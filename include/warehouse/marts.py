@@ -1,8 +1,8 @@
 """Which models are published, and how: said by each model's own yml, read from dbt's manifest.
 
 - `replace_by: [service, source_month]`: the slices that the run's landings touch are deleted and inserted anew
-  (`also: {<other mart>: {<column>: <own column>}}`: and those rows that the other mart's rows of these landings name and
-  this mart holds no more, for a slice that has lost its last row has none to tell of it)
+  (`also: {<other mart>: {<column>: <own column>}}`: and those rows that the other mart's rows of these landings name
+  and this one holds no more, for a slice that has lost its last row has none to tell of it)
 - `mode: upsert`: the rows of the run's landings take the place of those with the same primary key
 - `mode: whole`: a small table without landings is made equal to the mart
 
