@@ -1,7 +1,8 @@
 """A stack of the fault tests' own: small data, its clock stopped, and a proxy in front of every server.
 
 The product runs as it is. That its connections lead to the proxies is said from outside, by a secrets backend in
-Airflow's own configuration file; nothing in it knows of a test.
+Airflow's own configuration file; nothing in it knows of a test. No run begins by schedule: what a test counts is what
+its own runs bring.
 """
 
 import os
@@ -18,7 +19,7 @@ from tests.e2e.conftest import PROJECT
 from tests.faults.mutations import MUTATIONS
 from tests.faults.page import Ledger
 from tests.faults.points import POINTS, SERVERS, SMALL, SUBJECTS
-from tests.faults.served import own_marts, readers_see
+from tests.faults.served import forget_all, own_marts, readers_see
 from tests.faults.stack import Breakable
 from tests.faults.victims import begin
 
@@ -32,6 +33,9 @@ SANDBOX = {
     "SANDBOX_X_POSTS": "harbour_news:130,open_rivers:20,sluice_data:20",
 }
 CONFIGURATION = """\
+[scheduler]
+use_job_schedule = False
+
 [secrets]
 backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
 backend_kwargs = {{"connections_file_path": "{file}"}}
@@ -88,6 +92,7 @@ def asked(request: pytest.FixtureRequest) -> set[str]:
 @pytest.fixture(scope="session")
 def undisturbed(stack: Breakable, asked: set[str]) -> dict[str, dict[str, str]]:
     """A first run of the two smallest sources, which nobody disturbs: source -> what readers see of it then."""
+    forget_all(stack)
     runs = {of.source: begin(stack, of.source, of.conf) for of in SUBJECTS if of.source in asked & SMALL}
     for run in runs.values():
         assert run.await_end() == "success", run.progress()

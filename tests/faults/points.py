@@ -38,6 +38,7 @@ SERVERS = (
     "Postgres is killed during a publish",
     "S3 is killed during an upload",
     "the scheduler is killed during a run",
+    "the scheduler dies of a fault of its own",
     "the disk of the state folder is full",
 )
 """Faults of servers"""

@@ -64,9 +64,9 @@ def test_a_run_whose_tasks_are_killed_at_every_point_brings_every_record_once(
     seen = swept[source].result()
     has, loaded, in_raw, distinct, published, distinct_published = map(int, seen.counts)
     doubled = max(loaded, in_raw) - distinct + published - distinct_published
+    assert seen.state == "success"
     for name in POINTS:
         ledger.note("kill", name, source, lost=has - distinct_published, doubled=doubled)
-    assert seen.state == "success"
     assert seen.counts == (has,) * len(seen.counts)
     assert seen.counts[0] > 0
     assert seen.sums == pytest.approx((seen.sums[0],) * len(seen.sums))

@@ -1,17 +1,21 @@
 """The scheduler dies in the middle of a run: it is started again, and the run goes on to its end."""
 
 import signal
+import time
 
 import psutil
+import psycopg2
 import pytest
 
 from local.home import open_home
 from local.process import read_record
+from local.scheduler import SETTLED_SECONDS
 from tests.faults.page import Ledger
 from tests.faults.points import SUBJECTS, point
 from tests.faults.served import MEASURED, orphans, served
 from tests.faults.stack import Breakable
 from tests.faults.victims import begin
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -27,9 +31,7 @@ def test_a_scheduler_that_is_killed_and_started_again_ends_the_run_that_it_had_b
         run = begin(stack, "tlc", {"services": ["green"], "date": f"{MONTH}-01"})
         run.await_stall(at.task, stall)
         task = psutil.Process(run.task(at.task)["pid"])
-        record = read_record(open_home(stack.home).run / "scheduler.json")
-        assert record is not None
-        scheduler = psutil.Process(record.pid)
+        scheduler = _scheduler(stack)
         scheduler.send_signal(signal.SIGKILL)
         scheduler.wait(timeout=30)
         assert task.is_running(), "the task has to outlive its scheduler for this"
@@ -48,3 +50,47 @@ def test_a_scheduler_that_is_killed_and_started_again_ends_the_run_that_it_had_b
     assert counts[3] == pytest.approx(total)
     assert orphans(stack) == []
     ledger.note("server", "the scheduler is killed during a run")
+
+
+def test_a_scheduler_that_dies_of_a_fault_of_its_own_is_started_again(stack: Breakable, ledger: Ledger) -> None:
+    scheduler, log = _scheduler(stack), open_home(stack.home).logs / "scheduler.log"
+    before = log.stat().st_size
+
+    def said() -> str:
+        with log.open(errors="replace") as file:
+            file.seek(before)
+            return file.read()
+
+    wait_until(lambda: time.time() - scheduler.create_time() > SETTLED_SECONDS + 1, "the scheduler has settled", 60)
+    _rename(stack, "dag_run", "dag_run_hidden")
+    try:
+        wait_until(lambda: "the scheduler has died; it is started again" in said(), "the scheduler has died", 120)
+    finally:
+        _rename(stack, "dag_run_hidden", "dag_run")
+    of = SUBJECTS[0]
+    run = begin(stack, "tlc", {**of.conf, "date": f"{MONTH}-01"})
+    assert run.await_end() == "success", run.progress()
+    assert scheduler.is_running(), "the pid that the launcher knows is another's"
+    ledger.note("server", "the scheduler dies of a fault of its own")
+
+
+def _scheduler(stack: Breakable) -> psutil.Process:
+    record = read_record(open_home(stack.home).run / "scheduler.json")
+    assert record is not None
+    return psutil.Process(record.pid)
+
+
+def _rename(stack: Breakable, table: str, to: str) -> None:
+    """Give a table of Airflow's own database another name."""
+    connection = psycopg2.connect(
+        host="127.0.0.1",
+        port=stack.port("postgres"),
+        dbname="airflow",
+        user="postgres",
+        password=stack.secret("postgres_superuser"),
+    )
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(f"alter table {table} rename to {to}")
+    finally:
+        connection.close()
