@@ -75,7 +75,7 @@ def env(access_key: str, secret_key: str, bucket: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret_key,
         "S3_BUCKET": bucket,
-        # Below 300 MiB, of which it uses 115, Go collects garbage without end: a fifteenth of a core for an idle server.
+        # With 250 MiB, of which it uses 115, Go collects garbage without end: a fifteenth of a core while idle.
         "GOMEMLIMIT": "400MiB",
     }
 
