@@ -216,7 +216,7 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         "dag-processor",
-        command=_airflow("dag-processor"),
+        command=lambda _: _module("local.dag_processor"),
         env=airflow.env,
         is_ready=_component("dag_processor"),
         needs=("migrate", "dbt_parse"),
