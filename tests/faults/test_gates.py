@@ -31,7 +31,7 @@ from tests.faults.points import SUBJECTS
 from tests.faults.readers import Watch, reading, to_the_byte
 from tests.faults.served import MEASURED
 from tests.local.sandbox.conftest import Sandbox, running
-from tests.sources.way import NOW, gate_landing
+from tests.sources.way import NOW
 
 KEY = "0" * 32
 LAYERS_IN_WAREHOUSE: tuple[LayerName, ...] = ("raw", "staging", "marts")
@@ -100,8 +100,10 @@ class Way:
         """
         gates = load_gates(SOURCES / name / "gates.yml")
         if layer == "landing":
-            for landing in landed:
-                gate_landing(load_source(name), gates, self.store, landing)
+            _, verdict = steps.gate_landing(
+                load_source(name), gates, landed, store=self.store, dsn=self.warehouse.dsn("sluice_loader")
+            )
+            verdict.raise_if_failed(name, "landing")
             return
         (of_warehouse,) = (one for one in LAYERS_IN_WAREHOUSE if one == layer)
         quarantine.judge(

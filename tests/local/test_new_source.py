@@ -36,7 +36,6 @@ from local.sandbox import samples
 from local.sandbox.settings import Settings
 from local.stack import Store
 from tests.conftest import Warehouse
-from tests.sources.way import gate_landing
 
 KEY = "made-up-key"
 BIG = 2**256 - 1
@@ -540,8 +539,10 @@ def landed(made: Path, sandbox: str, warehouse: Warehouse, s3_server: Store, sta
         dsn = warehouse.dsn("sluice_loader")
         with client_of(source, sandbox) as api:
             one = steps.fetch(source, entity, partition, {}, client=api, store=store, dsn=dsn, run_id="test")
-        gate_landing(source, load_gates(made / "include" / "sources" / name / "gates.yml"), store, one)
-        steps.load(source, entity, [one], store=store, dsn=dsn)
+        gates = load_gates(made / "include" / "sources" / name / "gates.yml")
+        landed, verdict = steps.gate_landing(source, gates, [one], store=store, dsn=dsn)
+        verdict.raise_if_failed(name, "landing")
+        steps.load(source, entity, landed, store=store, dsn=dsn)
         found[name] = one["landing_id"]
     return found
 

@@ -28,7 +28,6 @@ from include.warehouse.publish import marts, publish
 from tests.conftest import S3, Warehouse
 from tests.dbt.project import Project
 from tests.local.sandbox.conftest import KEY, Sandbox, running
-from tests.sources.way import gate_landing
 
 SETTINGS = {
     "SANDBOX_DRIVEN_SESSIONS": "300",
@@ -144,8 +143,8 @@ class World:
 
     def load(self, source: Source, landed: Sequence[steps.Landing]) -> None:
         gates = load_gates(SOURCES / source.name / "gates.yml")
-        for landing in landed:
-            gate_landing(source, gates, self.store, landing)
+        landed, verdict = steps.gate_landing(source, gates, landed, store=self.store, dsn=self.dsn)
+        verdict.raise_if_failed(source.name, "landing")
         for entity in source.entities:
             with suppress(steps.NothingToDo):
                 steps.load(source, entity, landed, store=self.store, dsn=self.dsn)

@@ -8,12 +8,11 @@ from typing import Any
 import psycopg2
 
 from include.extract import Api, ApiClient
-from include.gates import Gates, check_frame, load_gates
+from include.gates import load_gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
-from include.landing.profile import profile
 from include.pipeline import held, steps
-from include.pipeline.model import SOURCES, Source, load_source
+from include.pipeline.model import SOURCES, load_source
 from include.pipeline.partition import partition_of_run
 from include.warehouse.publish import marts, publish
 from tests.conftest import Warehouse
@@ -77,11 +76,11 @@ class Way:
                     )
                 except steps.NothingToDo:
                     continue
-        ids = [landing["landing_id"] for landing in landed]
         if not landed:
             return {}
-        for landing in landed:
-            gate_landing(source, gates, self.store, landing)
+        landed, verdict = steps.gate_landing(source, gates, landed, store=self.store, dsn=loader)
+        verdict.raise_if_failed(name, "landing")
+        ids = [landing["landing_id"] for landing in landed]
 
         def gate(layer: LayerName) -> None:
             verdict = held.judge(
@@ -122,23 +121,3 @@ class Way:
         ):
             cursor.execute(query)
             return cursor.fetchall()
-
-
-def gate_landing(source: Source, gates: Gates, store: LandingStore, landing: steps.Landing) -> None:
-    """Judge a landing as its DAG does.
-
-    Raises:
-        GateFailed: It does not pass.
-    """
-    entity = source.entities[landing["entity"]]
-    frame = profile(
-        store,
-        store.read(landing["uri"]),
-        required=[name for name, column in entity.fields.items() if not column.optional],
-        optional=[name for name, column in entity.fields.items() if column.optional],
-        records=entity.records,
-        csv_options=steps.csv_options(entity),
-        sheet=entity.sheet,
-        pii=entity.pii,
-    )
-    check_frame(gates.layer("landing"), frame, name=landing["entity"]).raise_if_failed(source.name, "landing")
