@@ -1,5 +1,6 @@
 """Which landings a run from S3 takes: those that count, of the partitions asked for."""
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,7 +90,12 @@ def test_a_second_landing_of_a_run_counts_beside_the_first_if_that_was_loaded(sh
 
 GATES = Gates.model_validate(
     {layer: {"shop__posts": {"expect": [{"expect_column_to_exist": {"column": "id"}} | REFUSES]}} for layer in LAYERS}
-    | {"landing": {"posts": {"expect": [{"expect_column_values_to_be_null": {"column": "fault"}} | REFUSES]}}}
+    | {
+        "landing": {
+            name: {"expect": [{"expect_column_values_to_be_null": {"column": "fault"}} | REFUSES]}
+            for name in ("posts", "others")
+        }
+    }
 )
 
 
@@ -106,28 +112,30 @@ GATES = Gates.model_validate(
 def test_what_the_gate_refused_a_replay_leaves_out_if_a_later_landing_makes_up_for_it(
     shop: Shop, entity: dict[str, Any], mended_on: str | None, is_made_up_for: bool
 ) -> None:
-    source = shop.source(posts=entity)
+    source = shop.source(posts=entity, others={"request": {"path": "/others"}})
+    numbers = itertools.count(1)
 
-    def land(content: bytes, day: str, number: int) -> steps.Landing:
+    def land(content: bytes, day: str, name: str = "posts") -> steps.Landing:
         shop.drop("posts.json", content)
         shop.server.answer = lambda _: Answer(body=content)
-        return shop.fetch(source, "posts", day, run_id=f"run {number}")
+        return shop.fetch(source, name, day, run_id=f"run {next(numbers)}")
 
     def judge(*landed: steps.Landing, is_replay: bool) -> tuple[list[steps.Landing], Verdict]:
         return steps.gate_landing(source, GATES, landed, store=shop.store, dsn=shop.dsn, is_replay=is_replay)
 
-    refused = land(b'{"id": ', DAYS[0], 1)
+    before, refused = land(b'{"id": 1}', DAYS[0]), land(b'{"id": ', DAYS[0])
     kept, verdict = judge(refused, is_replay=False)
     assert (kept, verdict.passed) == ([refused], False)
-    landed = [refused] if mended_on is None else [refused, land(b'{"id": 2}', mended_on, 2)]
-    assert replayed(shop, source, "posts") == landed
+    after = [land(b'{"id": 2}', DAYS[0], "others")]
+    if mended_on:
+        after.append(land(b'{"id": 3}', mended_on))
 
-    kept, verdict = judge(*landed, is_replay=True)
+    kept, verdict = judge(before, refused, *after, is_replay=True)
     if not is_made_up_for:
         with pytest.raises(GateFailed, match="is not JSON"):
             verdict.raise_if_failed(source.name, "landing")
         return
-    assert (kept, verdict.passed) == (landed[1:], True)
+    assert (kept, verdict.passed) == ([before, *after], True)
     shop.load(source, *kept)
-    assert shop.raw("posts", "payload, _landing_id") == [({"id": 2}, landed[1]["landing_id"])]
-    assert judge(*landed, is_replay=False)[1].failures  # only a replay takes what was refused, and so may leave it out
+    assert [payload["id"] for (payload,) in shop.raw("posts")] == [1, 3]
+    assert judge(refused, *after, is_replay=False)[1].failures  # only a replay takes what was refused before
