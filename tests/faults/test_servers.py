@@ -25,8 +25,9 @@ from include.warehouse.raw import LoadError, RawTable
 from local import postgres as postgresql
 from tests.conftest import Warehouse
 from tests.faults.page import Ledger
-from tests.faults.proxy import Proxy, Where
+from tests.faults.proxy import NotReached, Proxy, Stall, Where
 from tests.faults.servers import S3, Postgres, booked, client_of, is_one_clear_message, rows
+from tests.waiting import wait_until
 
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 WORDS = {FAST: "stopped", IMMEDIATE: "killed"}
@@ -115,6 +116,17 @@ def begin(do: Callable[[], object]) -> Future[Exception | None]:
     return future
 
 
+def until_it_stalls(stall: Stall, work: Future[Exception | None]) -> None:
+    """Wait until what is under way comes to its point.
+
+    Raises:
+        NotReached: It ended before; the message says of what.
+    """
+    wait_until(lambda: stall.is_reached(0) or work.done(), "it stalls, or has ended", seconds=120)
+    if not stall.is_reached(0):
+        raise NotReached(f"ended before its point: {work.result()!r}")
+
+
 @contextmanager
 def through(postgres: Postgres) -> Iterator[tuple[Proxy, Callable[[Warehouse], Warehouse]]]:
     """A proxy before the server, and the warehouse as it is reached through it."""
@@ -180,7 +192,7 @@ def test_a_load_that_loses_its_server_behind_the_copy_leaves_nothing_and_the_nex
     seen = [COPY, *MOMENTS.values()] if moment == "before the commit" else [COPY, MOMENTS[moment]]
     with through(postgres) as (proxy, lead), proxy.stall(Where(seen, "request")) as stall:
         faults = begin(lambda: load(lead(warehouse), table, landing_id, lambda _: None))
-        assert stall.is_reached(120)
+        until_it_stalls(stall, faults)
         postgres.stop(IMMEDIATE)
     assert isinstance(faults.result(120), LoadError)
     postgres.start()
@@ -209,7 +221,7 @@ def test_two_loads_of_one_partition_go_one_after_the_other(warehouse: Warehouse,
         proxy.stall(Where([COPY, MOMENTS["before the booking"]], "request")) as stall,
     ):
         first = begin(lambda: load(lead(warehouse), table, older, lambda _: None))
-        assert stall.is_reached(120)
+        until_it_stalls(stall, first)
         second = begin(lambda: load(warehouse, table, newer, lambda _: None))
         pause = threading.Event()
         while not second.done() and rows(warehouse, waits) == [(0,)]:
@@ -249,7 +261,7 @@ def test_a_publish_that_loses_its_server_leaves_the_last_good_state(
         proxy.stall(Where([rb'insert into analytics\."?fact_sale'], "request")) as stall,
     ):
         publisher = begin(lambda: publish_to(lead(warehouse).dsn("sluice_publisher"), [second]))
-        assert stall.is_reached(120)
+        until_it_stalls(stall, publisher)
         assert seen(warehouse) == good
         postgres.stop(how)
     fault = publisher.result(120)
