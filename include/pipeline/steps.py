@@ -112,7 +112,7 @@ def fetch(
             },
             follows=_followed(writer, entity, dsn, source.name, entity_name, partition, run_id),
         )
-    _book(dsn, manifest)
+    book(dsn, manifest)
     return _landing(manifest)
 
 
@@ -153,7 +153,7 @@ def fetch_files(
             {"files": [{"uri": file.uri, "etag": file.etag} for file in dropped]},
             follows=_followed(writer, entity, dsn, source.name, entity_name, partition, run_id),
         )
-    _book(dsn, manifest)
+    book(dsn, manifest)
     return _landing(manifest)
 
 
@@ -234,7 +234,7 @@ def fetched_before(
     if not found:
         raise NothingToDo(f"{entity_name} {partitions}: there is no landing in S3; run it without from-landing")
     for manifest in found:
-        _book(dsn, manifest)
+        book(dsn, manifest)
     return [_landing(manifest) for manifest in found]
 
 
@@ -649,7 +649,8 @@ def _in_order(
             yield from pool.map(get, requests[first : first + 4 * at_once])
 
 
-def _book(dsn: str, manifest: Manifest) -> None:
+def book(dsn: str, manifest: Manifest) -> None:
+    """Book a landing as its manifest tells of it; once more changes nothing."""
     landings.register(
         dsn,
         landing_id=manifest.landing_id,
