@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from include.extract import Api, ApiClient
+from include.extract import ApiClient
 from include.gates import check_tables, load_gates, validate_expectations
 from include.gates.rules import LAYERS
 from include.landing import LandingStore
@@ -36,6 +36,7 @@ from local.sandbox import samples
 from local.sandbox.settings import Settings
 from local.stack import Store
 from tests.conftest import Warehouse
+from tests.sources.way import api_of
 
 KEY = "made-up-key"
 BIG = 2**256 - 1
@@ -507,17 +508,7 @@ def sandbox(made: Path) -> Iterator[str]:
 
 
 def client_of(source: Source, sandbox: str) -> ApiClient:
-    return ApiClient(
-        Api(
-            connection=source.connection,
-            base_url=f"{sandbox}/{source.connection}",
-            key=KEY if source.auth else None,
-            key_in=source.auth.place if source.auth else "none",
-            key_name=source.auth.name if source.auth else "",
-            key_prefix=source.auth.prefix if source.auth else "",
-            retries=0,
-        )
-    )
+    return ApiClient(api_of(source, f"{sandbox}/{source.connection}", key=KEY))
 
 
 @pytest.fixture(scope="module")

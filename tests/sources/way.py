@@ -12,13 +12,26 @@ from include.gates import load_gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
 from include.pipeline import held, steps
-from include.pipeline.model import SOURCES, load_source
+from include.pipeline.model import SOURCES, Source, load_source
 from include.pipeline.partition import partition_of_run
 from include.warehouse.publish import marts, publish
 from tests.conftest import Warehouse
 from tests.dbt.project import Project
 
 NOW = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
+
+
+def api_of(source: Source, base_url: str, *, key: str = "any", retries: int = 0) -> Api:
+    """The source's API at an address, as `connections.api_of` makes it of an Airflow connection; as fast as it goes."""
+    return Api(
+        connection=source.connection,
+        base_url=base_url,
+        key=key if source.auth else None,
+        key_in=source.auth.place if source.auth else "none",
+        key_name=source.auth.name if source.auth else "",
+        key_prefix=source.auth.prefix if source.auth else "",
+        retries=retries,
+    )
 
 
 @dataclass(frozen=True)
@@ -46,17 +59,8 @@ class Way:
         source, gates = load_source(name), load_gates(SOURCES / name / "gates.yml")
         loader = self.warehouse.dsn("sluice_loader")
         params = {one: list(param.default) for one, param in source.params.items()}
-        api = Api(
-            connection=source.connection,
-            base_url=f"{self.sandbox}/samples/{source.connection}",
-            key="any" if source.auth else None,
-            key_in=source.auth.place if source.auth else "none",
-            key_name=source.auth.name if source.auth else "",
-            key_prefix=source.auth.prefix if source.auth else "",
-            retries=1,
-        )
         landed = []
-        with ApiClient(api) as client:
+        with ApiClient(api_of(source, f"{self.sandbox}/samples/{source.connection}", retries=1)) as client:
             for entity in source.entities:
                 partition = partition_of_run(
                     source.partition_of(entity), asked=None, logical_date=None, run_after=NOW, is_scheduled=False
