@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2
 import requests
 
+from include.pipeline.forget_arguments import add_arguments
 from local import backfill, commands, ports, replay
 from local.home import WAREHOUSE_ROLES, LocalError, open_home
 from local.new_source import Wishes, new_source
@@ -249,17 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--clear", action="store_true", help="show the values of personal columns too")
 
     erase = command("forget", "erase a person from all that a source has brought, and prove it", _forget)
-    erase.add_argument(
-        "source", metavar="SOURCE", help="a source whose source.yml says which field tells persons apart"
-    )
-    erase.add_argument(
-        "--person",
-        required=True,
-        metavar="VALUE",
-        help="what that field holds; - reads it from standard input, so that no shell and no process list shows it",
-    )
-    erase.add_argument("--yes", action="store_true", help="do not ask whether to go on")
-    erase.add_argument("--dry-run", action="store_true", help="only say what there is of the person")
+    add_arguments(erase)
 
     # no argument begins with NUL, so none is taken for an option of ours: they are pytest's
     test = command("test", "the tests: arguments go to pytest", _test, prefix_chars="\0", add_help=False)

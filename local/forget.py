@@ -4,11 +4,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from include.landing import LandingStore
 from include.pipeline import forget as command
 from include.pipeline.erasure import Access
 from include.pipeline.rebuild import DbtProject
-from local import airflow, ports, s3
+from local import airflow
+from local.data import landing_store, warehouse_dsn
 from local.home import PROJECT, Home, LocalError
 
 
@@ -25,18 +25,9 @@ def forget(home: Home, given: argparse.Namespace) -> int:
     Raises:
         LocalError: The stack does not run, or the erasure did not come to its end: doing it again goes on.
     """
-    if "s3" not in home.ports or not s3.is_healthy(home.ports["s3"]):
-        raise LocalError("S3 does not run: start the stack with ./sluice up --no-run")
-    store = LandingStore(
-        s3.client(
-            f"http://{ports.HOST}:{home.ports['s3']}", home.secrets["s3_access_key"], home.secrets["s3_secret_key"]
-        ),
-        airflow.BUCKET,
-    )
-    server = airflow.server(home)
+    store = landing_store(home)
     loader, transformer, publisher, gate = (
-        server.dsn("warehouse", role, home.secrets[f"postgres_{role}"])
-        for role in ("sluice_loader", "sluice_transformer", "sluice_publisher", "sluice_gate")
+        warehouse_dsn(home, role) for role in ("sluice_loader", "sluice_transformer", "sluice_publisher", "sluice_gate")
     )
     with tempfile.TemporaryDirectory(dir=home.path) as target:
         dbt = DbtProject(PROJECT / "dbt_project", Path(target), airflow.dbt_env(home), parsed=home.dbt_target)

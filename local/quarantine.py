@@ -10,7 +10,8 @@ from psycopg2 import sql
 
 from include.pipeline.model import Source, load_source
 from include.warehouse import quarantine
-from local import airflow, commands, report, runs
+from local import commands, report, runs
+from local.data import warehouse_dsn
 from local.home import Home, LocalError
 
 MASK = "***"
@@ -32,7 +33,7 @@ def listed(home: Home, source: str | None) -> int:
     Raises:
         LocalError: there is no such source, or PostgreSQL does not run.
     """
-    dsn = _dsn(home)
+    dsn = warehouse_dsn(home, "operator")
     names = [_known(source)] if source else runs.sources()
     held = [(name, one) for name in names for one in quarantine.held(dsn, name)]
     if not held:
@@ -67,7 +68,7 @@ def show(home: Home, source: str, entity: str | None, *, limit: int, clear: bool
     Raises:
         LocalError: there is no such source or entity, or PostgreSQL does not run.
     """
-    dsn, of = _dsn(home), load_source(_known(source))
+    dsn, of = warehouse_dsn(home, "operator"), load_source(_known(source))
     if entity not in (None, *of.entities):
         raise LocalError(f"{source} has no entity {entity!r}: it has {', '.join(of.entities)}")
     tables = {one.table: one.entity for one in quarantine.held(dsn, source, entity)}
@@ -92,7 +93,7 @@ def redrive(home: Home, source: str, entity: str | None) -> int:
     entities = load_source(_known(source)).entities
     if entity not in (None, *entities):
         raise LocalError(f"{source} has no entity {entity!r}: it has {', '.join(entities)}")
-    dsn = _dsn(home)
+    dsn = warehouse_dsn(home, "operator")
     before = sum(one.rows for one in quarantine.held(dsn, source, entity))
     if not before:
         print(f"nothing is in quarantine of {'.'.join(filter(None, (source, entity)))}; nothing to redrive")
@@ -140,12 +141,6 @@ def _rows(dsn: str, table: str, source: str, limit: int) -> list[dict[str, Any]]
         cursor.execute(sql.SQL(_ROWS).format(sql.Identifier("quarantine", table)), (source, limit))
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _dsn(home: Home) -> str:
-    if "postgres" not in home.ports or not airflow.server(home).is_ready():
-        raise LocalError("PostgreSQL does not run: start the stack with ./sluice up --no-run")
-    return airflow.server(home).dsn("warehouse", "operator", home.secrets["postgres_operator"])
 
 
 def _known(source: str) -> str:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.landing import LandingError, LandingStore
+from include.landing import LandingError
 from include.pipeline.trace import Trace, TraceError, trace
-from local import airflow, ports, s3
+from local.data import landing_store, warehouse_dsn
 from local.home import Home, LocalError
 
 
@@ -25,26 +25,14 @@ def show(home: Home, mart: str, key: str, *, clear: bool) -> int:
     Raises:
         LocalError: There is no such row, or its landing cannot be read.
     """
-    if "s3" not in home.ports or not s3.is_healthy(home.ports["s3"]):
-        raise LocalError("S3 does not run: start the stack with ./sluice up --no-run")
-    store = LandingStore(
-        s3.client(
-            f"http://{ports.HOST}:{home.ports['s3']}", home.secrets["s3_access_key"], home.secrets["s3_secret_key"]
-        ),
-        airflow.BUCKET,
-    )
-    server = airflow.server(home)
-    operator, reader = (
-        server.dsn("warehouse", role, home.secrets[f"postgres_{role}"]) for role in ("operator", "pii_reader")
-    )
     try:
         found = trace(
-            operator,
-            store,
+            warehouse_dsn(home, "operator"),
+            landing_store(home),
             home.dbt_target / "manifest.json",
             mart,
             key,
-            reader_dsn=reader,
+            reader_dsn=warehouse_dsn(home, "pii_reader"),
             clear=clear,
         )
     except (TraceError, LandingError) as fault:

@@ -203,47 +203,25 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
 @at_work
 def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
-    from include.gates import check_frame
-    from include.gates.verdict import merged
-    from include.landing.profile import profile
     from include.pipeline import connections, steps
-    from include.warehouse import landings
 
-    source = load_source(source_name)
+    source, params = load_source(source_name), get_current_context()["params"]
     store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
     own = [landing for of_entity in fetched for landing in of_entity or ()]
     landed = steps.with_pending(source, own, store=store, dsn=dsn)
-    is_replay = get_current_context()["params"]["from_landing"]
-    if not landed or (steps.only_lookups(source, landed) and not get_current_context()["params"]["redrive"]):
+    if not landed or (steps.only_lookups(source, landed) and not params["redrive"]):
         raise _skip("nothing new to load; the skipped fetch tasks say why")
-    kept, verdicts = [], []
-    gates = load_gates(SOURCES / source_name / "gates.yml")
-    for landing in landed:
-        entity = source.entities[landing["entity"]]
-        fields = entity.fields
-        frame = profile(
-            store,
-            store.read(landing["uri"]),
-            required=[name for name, column in fields.items() if not column.optional],
-            optional=[name for name, column in fields.items() if column.optional],
-            records=entity.records,
-            csv_options=steps.csv_options(entity),
-            sheet=entity.sheet,
-            pii=entity.pii,
-            quarantine_at_most=entity.quarantine_at_most,
-        )
-        if frame["records"].notna().all():
-            landings.count(dsn, landing["landing_id"], int(frame["records"].sum()))
-        verdict = check_frame(gates.layer("landing"), frame, name=landing["entity"])
-        if is_replay and not verdict.passed and steps.is_succeeded(source, landing, landed):
-            # it was refused when it was landed, and a later one brought what it lacked
-            log.warning("refused again, and left out: %s: %s", landing["uri"], verdict.failures[0].message)
-            continue
-        kept.append(landing)
-        verdicts.append(verdict)
     lineage.report(reads=lineage.landing_uris(landed))
-    _conclude(merged(verdicts), source_name, "landing", kept)
-    return {"landings": kept, "landing_ids": ",".join(str(landing["landing_id"]) for landing in kept)}
+    landed, verdict = steps.gate_landing(
+        source,
+        load_gates(SOURCES / source_name / "gates.yml"),
+        landed,
+        store=store,
+        dsn=dsn,
+        is_replay=params["from_landing"],
+    )
+    _conclude(verdict, source_name, "landing", landed)
+    return {"landings": landed, "landing_ids": ",".join(str(landing["landing_id"]) for landing in landed)}
 
 
 @task

@@ -18,6 +18,7 @@ import psycopg2
 
 from include.landing import LandingError
 from include.pipeline.erasure import Access, ForgetError, Outcome, forget
+from include.pipeline.forget_arguments import add_arguments
 from include.pipeline.model import SourceError, load_source
 from include.pipeline.rebuild import DbtProject, RebuildError
 from include.warehouse.publish import PublishError
@@ -61,19 +62,6 @@ def person_of(given: str) -> str:
     if given != "-":
         return given
     return getpass.getpass("the person's value: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of an erasure."""
-    parser.add_argument("source", metavar="SOURCE", help="a source with person: in its source.yml")
-    parser.add_argument(
-        "--person",
-        required=True,
-        metavar="VALUE",
-        help="what the person field holds; - reads it from standard input, so that no shell remembers it",
-    )
-    parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
-    parser.add_argument("--dry-run", action="store_true", help="only say what there is of the person")
 
 
 def run(given: argparse.Namespace, access: Access) -> int:

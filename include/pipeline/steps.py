@@ -20,9 +20,11 @@ import pyarrow as pa
 
 from include.extract import ApiClient, KeyRefused, StatusError
 from include.extract.paging import PagingError, iter_pages, records_in, value_at
+from include.gates import Gates, Verdict, check_frame, merged
 from include.landing import LandingError, LandingStore, LandingWriter, Manifest
 from include.landing.delimited import CsvOptions
 from include.landing.json_records import landed_records, only_members
+from include.landing.profile import profile
 from include.landing.records import iter_batches
 from include.landing.rejects import Reject
 from include.landing.tables import Unreadable
@@ -110,7 +112,7 @@ def fetch(
             },
             follows=_followed(writer, entity, dsn, source.name, entity_name, partition, run_id),
         )
-    _book(dsn, manifest)
+    book(dsn, manifest)
     return _landing(manifest)
 
 
@@ -151,7 +153,7 @@ def fetch_files(
             {"files": [{"uri": file.uri, "etag": file.etag} for file in dropped]},
             follows=_followed(writer, entity, dsn, source.name, entity_name, partition, run_id),
         )
-    _book(dsn, manifest)
+    book(dsn, manifest)
     return _landing(manifest)
 
 
@@ -232,11 +234,59 @@ def fetched_before(
     if not found:
         raise NothingToDo(f"{entity_name} {partitions}: there is no landing in S3; run it without from-landing")
     for manifest in found:
-        _book(dsn, manifest)
+        book(dsn, manifest)
     return [_landing(manifest) for manifest in found]
 
 
-def is_succeeded(source: Source, landing: Landing, landed: Sequence[Landing]) -> bool:
+def gate_landing(
+    source: Source,
+    gates: Gates,
+    landed: Sequence[Landing],
+    *,
+    store: LandingStore,
+    dsn: str,
+    is_replay: bool = False,
+) -> tuple[list[Landing], Verdict]:
+    """Judge landings before anything of them is loaded, and book how many records they hold.
+
+    Args:
+        source: the source.
+        gates: its gates.
+        landed: what the run is about.
+        store: where landings lie.
+        dsn: postgresql:// URI of `sluice_loader`.
+        is_replay: the run takes whatever was landed, also what was refused then and has been made up for since.
+
+    Returns:
+        The landings that the run goes on with, and the verdict on them. One that a replay finds refused is not among
+        them where a later one holds what it was to bring.
+    """
+    kept, verdicts = [], []
+    for landing in landed:
+        entity = source.entities[landing["entity"]]
+        frame = profile(
+            store,
+            store.read(landing["uri"]),
+            required=[name for name, column in entity.fields.items() if not column.optional],
+            optional=[name for name, column in entity.fields.items() if column.optional],
+            records=entity.records,
+            csv_options=csv_options(entity),
+            sheet=entity.sheet,
+            pii=entity.pii,
+            quarantine_at_most=entity.quarantine_at_most,
+        )
+        if frame["records"].notna().all():
+            landings.count(dsn, landing["landing_id"], int(frame["records"].sum()))
+        verdict = check_frame(gates.layer("landing"), frame, name=landing["entity"])
+        if is_replay and not verdict.passed and _is_succeeded(source, landing, landed):
+            log.warning("refused again, and left out: %s: %s", landing["uri"], verdict.failures[0].message)
+            continue
+        kept.append(landing)
+        verdicts.append(verdict)
+    return kept, merged(verdicts)
+
+
+def _is_succeeded(source: Source, landing: Landing, landed: Sequence[Landing]) -> bool:
     """Whether a later one of some landings holds what this one was to bring.
 
     That is a later one of the same partition; where a run goes on from what is loaded (a cursor, dropped files), a
@@ -599,7 +649,8 @@ def _in_order(
             yield from pool.map(get, requests[first : first + 4 * at_once])
 
 
-def _book(dsn: str, manifest: Manifest) -> None:
+def book(dsn: str, manifest: Manifest) -> None:
+    """Book a landing as its manifest tells of it; once more changes nothing."""
     landings.register(
         dsn,
         landing_id=manifest.landing_id,

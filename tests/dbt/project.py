@@ -1,7 +1,6 @@
 """The dbt project over a warehouse of its own: load raw with the product's loader, run the real dbt, ask the tables."""
 
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -19,9 +18,9 @@ from dbt.contracts.graph.manifest import Manifest
 from include.pipeline.model import load_source, source_names
 from include.pipeline.rebuild import environment
 from include.pipeline.steps import raw_table
-from include.warehouse import landings
 from include.warehouse.load import RawTable, create_table, load_batches, load_documents
 from tests.conftest import Warehouse
+from tests.landings import book
 from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
@@ -29,7 +28,6 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 _SOURCES = {name: load_source(name) for name in source_names()}
 _parsed: list[tuple[Manifest, bytes]] = []
 _FEW_ROWS = 10
-_landing_ids = itertools.count(1_700_000_000_000_000)
 
 
 @dataclass(frozen=True)
@@ -218,23 +216,8 @@ class Project:
             return names, list(cursor.fetchall()) if names else []
 
     def _book(self, source: str, entity: str, partition: str) -> int:
-        landing_id = next(_landing_ids)
-        landings.register(
-            self.warehouse.dsn("sluice_loader"),
-            landing_id=landing_id,
-            source=source,
-            entity=entity,
-            partition=partition,
-            uri=f"s3://bucket/landing/{source}/{entity}/dt={partition}/run={landing_id}/",
-            sha256=str(landing_id),
-            size=1,
-            records=None,
-            request={"method": "GET"},
-            refused=[],
-            fetched_at=datetime.now(UTC),
-            dag_run_id="test",
-        )
-        return landing_id
+        dsn = self.warehouse.dsn("sluice_loader")
+        return book(dsn, entity, partition, source=source, fetched_at=datetime.now(UTC))
 
     def _connection(self) -> dict[str, str]:
         return {

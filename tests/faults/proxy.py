@@ -19,6 +19,10 @@ _TAIL = 16_384
 _CONTINUE = b"HTTP/1.1 100 "
 
 
+class NotReached(Exception):  # noqa: N818 - what happened
+    """What was to stall has ended before it came to the point, so that nothing was tried."""
+
+
 @dataclass(frozen=True)
 class Where:
     """A point in a connection.

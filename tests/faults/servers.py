@@ -1,18 +1,15 @@
 """Servers of a test's own, that can be stopped, killed and started again on the same port and data."""
 
-import itertools
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from include.warehouse import landings
 from local import ports, process
 from local import postgres as postgresql
 from local import s3 as seaweed
@@ -20,7 +17,6 @@ from local.stack import FAST, Store, base_env, has_bucket, wait_until
 from tests.conftest import Warehouse
 
 PASSWORD = "faults-password"
-_landing_ids = itertools.count(1_700_000_000_000_000)
 # What is committed has to outlive a server that is killed; the machine itself does not die here.
 SETTINGS = {**FAST, "synchronous_commit": "on"}
 
@@ -111,27 +107,6 @@ def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
     with closing(warehouse.server.connect(warehouse.dbname)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchall() if cursor.description else []
-
-
-def booked(warehouse: Warehouse, entity: str, records: int) -> int:
-    """A landing of the source `shop` that is in the books alone; its id."""
-    landing_id = next(_landing_ids)
-    landings.register(
-        warehouse.dsn("sluice_loader"),
-        landing_id=landing_id,
-        source="shop",
-        entity=entity,
-        partition="2024-01",
-        uri=f"s3://bucket/landing/shop/{entity}/dt=2024-01/run={landing_id}/",
-        sha256="0",
-        size=1,
-        records=records,
-        request={"method": "GET"},
-        refused=[],
-        fetched_at=datetime(2024, 2, 1, tzinfo=UTC),
-        dag_run_id="test",
-    )
-    return landing_id
 
 
 def is_one_clear_message(fault: BaseException, *named: str) -> bool:

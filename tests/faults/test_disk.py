@@ -22,7 +22,8 @@ from local import postgres as postgresql
 from local import process
 from tests.conftest import Warehouse
 from tests.faults.page import Ledger
-from tests.faults.servers import S3, Postgres, Server, booked, client_of, is_one_clear_message, rows
+from tests.faults.servers import S3, Postgres, Server, client_of, is_one_clear_message, rows
+from tests.landings import book
 
 SIZE_MB, ROOM_MB = 500, 12
 ROWS, PAD = 30_000, "x" * 1_000
@@ -82,7 +83,7 @@ def test_a_full_disk_fails_the_landing_and_the_load_and_with_room_a_rerun_repair
             bootstrap(connection, {role: warehouse.password(role) for role in ROLES})
         table = RawTable("shop__things", "append")
         create_table(warehouse.dsn("sluice_loader"), table)
-        landing_id = booked(warehouse, "things", ROWS)
+        landing_id = book(warehouse.dsn("sluice_loader"), "things", records=ROWS)
         disk.fill(but=ROOM_MB)
 
         with pytest.raises((BotoCoreError, ClientError)) as refusal:

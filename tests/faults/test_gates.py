@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include.extract import Api, ApiClient
+from include.extract import ApiClient
 from include.gates import GateFailed, load_gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
@@ -31,7 +31,7 @@ from tests.faults.points import SUBJECTS
 from tests.faults.readers import Watch, reading, to_the_byte
 from tests.faults.served import MEASURED
 from tests.local.sandbox.conftest import Sandbox, running
-from tests.sources.way import NOW, gate_landing
+from tests.sources.way import NOW, api_of
 
 KEY = "0" * 32
 LAYERS_IN_WAREHOUSE: tuple[LayerName, ...] = ("raw", "staging", "marts")
@@ -57,17 +57,8 @@ class Way:
         """Fetch and land entities of a source."""
         source = load_source(name)
         params = {one: list(conf.get(one, param.default)) for one, param in source.params.items()}
-        api = Api(
-            connection=source.connection,
-            base_url=self.sandbox.url,
-            key=KEY if source.auth else None,
-            key_in=source.auth.place if source.auth else "none",
-            key_name=source.auth.name if source.auth else "",
-            key_prefix=source.auth.prefix if source.auth else "",
-            retries=1,
-        )
         landed = []
-        with ApiClient(api) as client:
+        with ApiClient(api_of(source, self.sandbox.url, key=KEY, retries=1)) as client:
             for entity in entities:
                 partition = partition_of_run(
                     source.partition_of(entity),
@@ -100,8 +91,10 @@ class Way:
         """
         gates = load_gates(SOURCES / name / "gates.yml")
         if layer == "landing":
-            for landing in landed:
-                gate_landing(load_source(name), gates, self.store, landing)
+            _, verdict = steps.gate_landing(
+                load_source(name), gates, landed, store=self.store, dsn=self.warehouse.dsn("sluice_loader")
+            )
+            verdict.raise_if_failed(name, "landing")
             return
         (of_warehouse,) = (one for one in LAYERS_IN_WAREHOUSE if one == layer)
         quarantine.judge(

@@ -25,8 +25,10 @@ from include.warehouse.raw import LoadError, RawTable
 from local import postgres as postgresql
 from tests.conftest import Warehouse
 from tests.faults.page import Ledger
-from tests.faults.proxy import Proxy, Where
-from tests.faults.servers import S3, Postgres, booked, client_of, is_one_clear_message, rows
+from tests.faults.proxy import NotReached, Proxy, Stall, Where
+from tests.faults.servers import S3, Postgres, client_of, is_one_clear_message, rows
+from tests.landings import book
+from tests.waiting import wait_until
 
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 WORDS = {FAST: "stopped", IMMEDIATE: "killed"}
@@ -115,6 +117,17 @@ def begin(do: Callable[[], object]) -> Future[Exception | None]:
     return future
 
 
+def until_it_stalls(stall: Stall, work: Future[Exception | None]) -> None:
+    """Wait until what is under way comes to its point.
+
+    Raises:
+        NotReached: It ended before; the message says of what.
+    """
+    wait_until(lambda: stall.is_reached(0) or work.done(), "it stalls, or has ended", seconds=120)
+    if not stall.is_reached(0):
+        raise NotReached(f"ended before its point: {work.result()!r}")
+
+
 @contextmanager
 def through(postgres: Postgres) -> Iterator[tuple[Proxy, Callable[[Warehouse], Warehouse]]]:
     """A proxy before the server, and the warehouse as it is reached through it."""
@@ -155,7 +168,7 @@ def test_a_load_that_loses_its_server_leaves_nothing_and_the_next_one_all_of_it_
     name = f"shop__{kind}_{WORDS[how]}"
     table = raw_table(kind, name)
     create_table(warehouse.dsn("sluice_loader"), table)
-    landing_id = booked(warehouse, name, ROWS)
+    landing_id = book(warehouse.dsn("sluice_loader"), name, records=ROWS)
     with pytest.raises(LoadError) as refusal:
         load(warehouse, table, landing_id, in_the_middle(lambda: postgres.stop(how)))
     assert is_one_clear_message(refusal.value, f"raw.{name}", str(landing_id))
@@ -176,11 +189,11 @@ def test_a_load_that_loses_its_server_behind_the_copy_leaves_nothing_and_the_nex
 ) -> None:
     table = raw_table(kind, f"shop__{kind}_{list(MOMENTS).index(moment)}")
     create_table(warehouse.dsn("sluice_loader"), table)
-    landing_id = booked(warehouse, table.name, ROWS)
+    landing_id = book(warehouse.dsn("sluice_loader"), table.name, records=ROWS)
     seen = [COPY, *MOMENTS.values()] if moment == "before the commit" else [COPY, MOMENTS[moment]]
     with through(postgres) as (proxy, lead), proxy.stall(Where(seen, "request")) as stall:
         faults = begin(lambda: load(lead(warehouse), table, landing_id, lambda _: None))
-        assert stall.is_reached(120)
+        until_it_stalls(stall, faults)
         postgres.stop(IMMEDIATE)
     assert isinstance(faults.result(120), LoadError)
     postgres.start()
@@ -193,7 +206,7 @@ def test_a_load_that_loses_its_server_behind_the_copy_leaves_nothing_and_the_nex
 def test_a_landing_that_is_loaded_twice_is_there_once(warehouse: Warehouse, kind: str) -> None:
     table = raw_table(kind, f"shop__{kind}_twice")
     create_table(warehouse.dsn("sluice_loader"), table)
-    landing_id = booked(warehouse, table.name, ROWS)
+    landing_id = book(warehouse.dsn("sluice_loader"), table.name, records=ROWS)
     for _ in range(2):
         assert load(warehouse, table, landing_id, lambda _: None) == ROWS
     assert held_of(warehouse, table, landing_id) == (ROWS, ROWS, ROWS * (ROWS - 1), ROWS)
@@ -202,14 +215,14 @@ def test_a_landing_that_is_loaded_twice_is_there_once(warehouse: Warehouse, kind
 def test_two_loads_of_one_partition_go_one_after_the_other(warehouse: Warehouse, postgres: Postgres) -> None:
     table = RawTable("shop__month", "replace")
     create_table(warehouse.dsn("sluice_loader"), table)
-    older, newer = (booked(warehouse, table.name, ROWS) for _ in range(2))
+    older, newer = (book(warehouse.dsn("sluice_loader"), table.name, records=ROWS) for _ in range(2))
     waits = "select count(*) from pg_locks where not granted"
     with (
         through(postgres) as (proxy, lead),
         proxy.stall(Where([COPY, MOMENTS["before the booking"]], "request")) as stall,
     ):
         first = begin(lambda: load(lead(warehouse), table, older, lambda _: None))
-        assert stall.is_reached(120)
+        until_it_stalls(stall, first)
         second = begin(lambda: load(warehouse, table, newer, lambda _: None))
         pause = threading.Event()
         while not second.done() and rows(warehouse, waits) == [(0,)]:
@@ -226,7 +239,7 @@ def test_two_loads_of_one_partition_go_one_after_the_other(warehouse: Warehouse,
 def test_a_publish_that_loses_its_server_leaves_the_last_good_state(
     warehouse: Warehouse, postgres: Postgres, ledger: Ledger, how: signal.Signals
 ) -> None:
-    first, second = booked(warehouse, "city", ROWS), booked(warehouse, "city", ROWS)
+    first, second = (book(warehouse.dsn("sluice_loader"), "city", records=ROWS) for _ in range(2))
     rows(
         warehouse,
         "set role sluice_publisher; drop table if exists analytics.dim_city, analytics.fact_sale; "
@@ -249,7 +262,7 @@ def test_a_publish_that_loses_its_server_leaves_the_last_good_state(
         proxy.stall(Where([rb'insert into analytics\."?fact_sale'], "request")) as stall,
     ):
         publisher = begin(lambda: publish_to(lead(warehouse).dsn("sluice_publisher"), [second]))
-        assert stall.is_reached(120)
+        until_it_stalls(stall, publisher)
         assert seen(warehouse) == good
         postgres.stop(how)
     fault = publisher.result(120)

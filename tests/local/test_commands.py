@@ -50,6 +50,8 @@ def test_misuse_ends_with_2_and_says_what_was_wrong(tmp_path: Path, arguments: t
         (("run", "nothing"), "sluice: there is no source 'nothing': include/sources has "),
         (("psql",), "sluice: PostgreSQL does not run: start the stack with ./sluice up --no-run"),
         (("quarantine", "list"), "sluice: PostgreSQL does not run: start the stack with ./sluice up --no-run"),
+        (("trace", "fact_post", "1"), "sluice: PostgreSQL does not run: start the stack with ./sluice up --no-run"),
+        (("forget", "driven", "--person", "Ana"), "sluice: S3 does not run: start the stack with ./sluice up --no-run"),
         (("quarantine", "redrive", "nothing"), "sluice: there is no source 'nothing': include/sources has "),
         (
             ("quarantine", "redrive", "x", "--entity", "likes"),

@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from include.extract import Api, ApiClient
+from include.extract import ApiClient
 from include.gates import check_tables, load_gates, validate_expectations
 from include.gates.rules import LAYERS
 from include.landing import LandingStore
@@ -36,7 +36,7 @@ from local.sandbox import samples
 from local.sandbox.settings import Settings
 from local.stack import Store
 from tests.conftest import Warehouse
-from tests.sources.way import gate_landing
+from tests.sources.way import api_of
 
 KEY = "made-up-key"
 BIG = 2**256 - 1
@@ -508,17 +508,7 @@ def sandbox(made: Path) -> Iterator[str]:
 
 
 def client_of(source: Source, sandbox: str) -> ApiClient:
-    return ApiClient(
-        Api(
-            connection=source.connection,
-            base_url=f"{sandbox}/{source.connection}",
-            key=KEY if source.auth else None,
-            key_in=source.auth.place if source.auth else "none",
-            key_name=source.auth.name if source.auth else "",
-            key_prefix=source.auth.prefix if source.auth else "",
-            retries=0,
-        )
-    )
+    return ApiClient(api_of(source, f"{sandbox}/{source.connection}", key=KEY))
 
 
 @pytest.fixture(scope="module")
@@ -540,8 +530,10 @@ def landed(made: Path, sandbox: str, warehouse: Warehouse, s3_server: Store, sta
         dsn = warehouse.dsn("sluice_loader")
         with client_of(source, sandbox) as api:
             one = steps.fetch(source, entity, partition, {}, client=api, store=store, dsn=dsn, run_id="test")
-        gate_landing(source, load_gates(made / "include" / "sources" / name / "gates.yml"), store, one)
-        steps.load(source, entity, [one], store=store, dsn=dsn)
+        gates = load_gates(made / "include" / "sources" / name / "gates.yml")
+        landed, verdict = steps.gate_landing(source, gates, [one], store=store, dsn=dsn)
+        verdict.raise_if_failed(name, "landing")
+        steps.load(source, entity, landed, store=store, dsn=dsn)
         found[name] = one["landing_id"]
     return found
 

@@ -9,9 +9,10 @@ import pytest
 from include.extract import ApiError
 from include.pipeline import steps
 from include.pipeline.model import Source
+from include.warehouse.fence import Fence, Superseded
 from include.warehouse.session import psycopg_session
 from tests.extract.conftest import Answer, Request
-from tests.pipeline.test_increments import Shop, server, shop
+from tests.pipeline.test_increments import FILES, Shop, server, shop
 
 __all__ = ["server", "shop"]  # fixtures
 
@@ -126,6 +127,28 @@ def test_what_is_written_late_within_the_look_back_arrives_once(shop: Shop, run:
     for day in ("2026-11-18", "2026-11-19"):
         run(day)
     assert held(shop) == [*range(1, 15), 99]
+
+
+@pytest.mark.parametrize("entity", [{"request": {"path": "/things"}}, FILES], ids=["documents", "rows"])
+def test_a_zombie_of_a_load_that_was_tried_again_commits_nothing(shop: Shop, entity: dict[str, Any]) -> None:
+    source = shop.source(things=entity)
+    shop.drop("sales/a.csv", b"id,town\n1,Oslo\n")
+    shop.answers({"/things": lambda _: [{"id": 1}]})
+    landing = shop.fetch(source, "things")
+    zombie, again = (Fence(f"{shop.name}/run/load_things", number) for number in (1, 2))
+
+    def load(fence: Fence) -> int:
+        return steps.load(source, "things", [landing], store=shop.store, dsn=shop.dsn, fence=fence)
+
+    zombie.enter(shop.dsn)
+    again.enter(shop.dsn)
+    with pytest.raises(Superseded, match="a later try has taken over"):
+        load(zombie)
+    assert shop.raw("things", "_row") == []
+    assert load(again) == 1
+    with pytest.raises(Superseded):
+        load(zombie)
+    assert shop.raw("things", "_row") == [(0,)]
 
 
 def test_a_full_refresh_that_breaks_off_leaves_the_old_rows_readable_and_the_next_one_swaps(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from include.extract import Api, ApiClient, ApiError
+from include.extract import ApiClient, ApiError
 from include.landing import LandingStore
 from include.landing.profile import profile
 from include.pipeline import steps
@@ -23,6 +23,7 @@ from include.pipeline.model import Source, load_source
 from include.pipeline.partition import RunPartition
 from tests.conftest import S3, Warehouse
 from tests.pipeline.conftest import KEY, PROJECT
+from tests.sources.way import api_of
 
 SIZE = {"driven": 10, "opensea": 200, "x": 100}
 EDGES = {name: (0, 1, size - 1, size, size + 1, 2 * size) for name, size in SIZE.items()}
@@ -83,16 +84,7 @@ class Bench:
         return Source.model_validate(content)
 
     def fetch(self, source: Source, entity: str) -> steps.Landing:
-        assert source.auth is not None
-        api = Api(
-            connection=source.connection,
-            base_url=self.url,
-            key=KEY,
-            key_in=source.auth.place,
-            key_name=source.auth.name,
-            key_prefix=source.auth.prefix,
-            retries=self.tries - 1,
-        )
+        api = api_of(source, self.url, key=KEY, retries=self.tries - 1)
         params = {name: list(param.default) for name, param in source.params.items()}
         with ApiClient(api, first_wait_seconds=0.001, longest_wait_seconds=0.02) as client:
             return steps.fetch(

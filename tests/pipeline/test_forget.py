@@ -23,7 +23,6 @@ from include.pipeline.erasure import Access, ForgetError, forget
 from include.pipeline.model import Source, SourceError, load_source
 from include.pipeline.partition import partition_of_run
 from include.pipeline.rebuild import DbtProject
-from include.warehouse import landings
 from tests.conftest import S3, Warehouse
 from tests.dbt.test_driven import session
 
@@ -92,25 +91,8 @@ class Stage:
             for number, page in enumerate(pages, start=1):
                 writer.add_document(json.dumps({"page": number, "data": page}, ensure_ascii=number % 2 == 0).encode())
             manifest = writer.commit({"method": "GET"})
-        self.book(manifest)
+        steps.book(self.dsn, manifest)
         return as_landing(manifest)
-
-    def book(self, manifest: Manifest) -> None:
-        landings.register(
-            self.dsn,
-            landing_id=manifest.landing_id,
-            source=manifest.source,
-            entity=manifest.entity,
-            partition=manifest.partition,
-            uri=manifest.uri,
-            sha256=manifest.sha256,
-            size=manifest.bytes,
-            records=manifest.records,
-            request=manifest.request,
-            refused=[],
-            fetched_at=manifest.fetched_at,
-            dag_run_id=manifest.run_id,
-        )
 
     def drop(self, name: str, *rows: Mapping[str, Any]) -> str:
         """Drop a CSV file; its key."""

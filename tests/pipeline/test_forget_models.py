@@ -251,7 +251,7 @@ def test_a_second_time_finds_nothing_and_a_replay_from_s3_gives_the_same(case: C
     project.create_raw()
     manifests = every_manifest(stage.store, "driven")
     for manifest in manifests:
-        stage.book(manifest)
+        steps.book(stage.dsn, manifest)
     go(stage, project, *map(as_landing, manifests))
     rebuilt = published(stage, project)
     for table in TABLES:

@@ -33,18 +33,15 @@ from include.extract import Api, ApiClient
 from include.gates import Gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
-from include.landing.json_records import landed_records
 from include.pipeline import steps
 from include.pipeline.held import judge, to_redrive
 from include.pipeline.model import SOURCES, load_source
 from include.pipeline.partition import PartitionRange, RunPartition
-from include.warehouse import landings
 from include.warehouse.publish import marts, publish
 from tests.conftest import S3, Warehouse
 from tests.dbt.project import Project
 from tests.dbt.test_x import account, post
 from tests.extract.conftest import Answer, Request, Server
-from tests.sources.way import gate_landing
 
 SOURCE = "x"
 LOOK_BACK = 3
@@ -227,11 +224,12 @@ class Run:
                     raise steps.NothingToDo("nothing landed")
                 self.ids = [one["landing_id"] for one in self.landed]
             case "gate landing":
-                for landing in self.landed:
-                    gate_landing(self.source, self.gates, self.place.store, landing)
-                    manifest = self.place.store.read(landing["uri"])
-                    records = landed_records(self.place.store, manifest, ("data",))
-                    landings.count(self.place.dsn("sluice_loader"), landing["landing_id"], sum(1 for _ in records))
+                is_replay = how not in ("fetch", "redrive")
+                self.landed, verdict = steps.gate_landing(
+                    self.source, self.gates, self.landed,
+                    store=self.place.store, dsn=self.place.dsn("sluice_loader"), is_replay=is_replay,
+                )  # fmt: skip
+                verdict.raise_if_failed(SOURCE, "landing")
             case "load":
                 for entity in self.source.entities:
                     with suppress(steps.NothingToDo):

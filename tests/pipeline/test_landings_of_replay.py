@@ -1,12 +1,17 @@
 """Which landings a run from S3 takes: those that count, of the partitions asked for."""
 
+import itertools
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from include.gates import GateFailed, Gates, Verdict
+from include.gates.rules import LAYERS
 from include.pipeline import steps
 from include.pipeline.model import Grain, Partition, Source
 from include.pipeline.partition import PartitionRange, RunPartition, partitions_of_replay
+from tests.extract.conftest import Answer
 from tests.pipeline.test_increments import CURSOR, WHO, Shop, posts, server, shop
 
 __all__ = ["server", "shop"]  # fixtures
@@ -14,6 +19,7 @@ __all__ = ["server", "shop"]  # fixtures
 EVERYTHING = PartitionRange()
 OF_RUN = RunPartition("2026-11-21", datetime(2026, 11, 21, tzinfo=UTC))
 DAYS = ("2026-11-19", "2026-11-20", "2026-11-21")
+REFUSES = {"on_failure": "fail", "why": "it could not be loaded"}
 
 
 def replayed(shop: Shop, source: Source, entity: str, partitions: PartitionRange = EVERYTHING) -> list[steps.Landing]:
@@ -82,20 +88,54 @@ def test_a_second_landing_of_a_run_counts_beside_the_first_if_that_was_loaded(sh
     assert replayed(shop, source, "posts") == ([first, second] if is_loaded else [second])
 
 
-def test_what_a_landing_was_to_bring_is_in_a_later_one(shop: Shop) -> None:
-    source = shop.source(
-        params=WHO,
-        posts=CURSOR,
-        plain={"request": {"path": "/plain"}},
-        files={"files": "*.json"},
-    )
+GATES = Gates.model_validate(
+    {layer: {"shop__posts": {"expect": [{"expect_column_to_exist": {"column": "id"}} | REFUSES]}} for layer in LAYERS}
+    | {
+        "landing": {
+            name: {"expect": [{"expect_column_values_to_be_null": {"column": "fault"}} | REFUSES]}
+            for name in ("posts", "others")
+        }
+    }
+)
 
-    def landing(entity: str, day: str, number: int) -> steps.Landing:
-        return steps.Landing(landing_id=number, entity=entity, partition=day, uri=f"s3://{number}")
 
-    for entity, goes_on in (("posts", True), ("files", True), ("plain", False)):
-        refused = landing(entity, DAYS[0], 5)
-        others = [landing(entity, DAYS[0], 4), landing("other", DAYS[0], 6)]
-        assert not steps.is_succeeded(source, refused, [refused, *others])
-        assert steps.is_succeeded(source, refused, [refused, landing(entity, DAYS[0], 7)])
-        assert steps.is_succeeded(source, refused, [refused, landing(entity, DAYS[1], 7)]) is goes_on
+@pytest.mark.parametrize(
+    ("entity", "mended_on", "is_made_up_for"),
+    [
+        ({"request": {"path": "/posts"}}, DAYS[0], True),
+        ({"request": {"path": "/posts"}}, DAYS[1], False),
+        ({"request": {"path": "/posts"}}, None, False),
+        ({"files": "*.json"}, DAYS[1], True),  # whose runs go on from what is loaded
+    ],
+    ids=["mended the same day", "mended on another day", "not mended", "files mended on another day"],
+)
+def test_what_the_gate_refused_a_replay_leaves_out_if_a_later_landing_makes_up_for_it(
+    shop: Shop, entity: dict[str, Any], mended_on: str | None, is_made_up_for: bool
+) -> None:
+    source = shop.source(posts=entity, others={"request": {"path": "/others"}})
+    numbers = itertools.count(1)
+
+    def land(content: bytes, day: str, name: str = "posts") -> steps.Landing:
+        shop.drop("posts.json", content)
+        shop.server.answer = lambda _: Answer(body=content)
+        return shop.fetch(source, name, day, run_id=f"run {next(numbers)}")
+
+    def judge(*landed: steps.Landing, is_replay: bool) -> tuple[list[steps.Landing], Verdict]:
+        return steps.gate_landing(source, GATES, landed, store=shop.store, dsn=shop.dsn, is_replay=is_replay)
+
+    before, refused = land(b'{"id": 1}', DAYS[0]), land(b'{"id": ', DAYS[0])
+    kept, verdict = judge(refused, is_replay=False)
+    assert (kept, verdict.passed) == ([refused], False)
+    after = [land(b'{"id": 2}', DAYS[0], "others")]
+    if mended_on:
+        after.append(land(b'{"id": 3}', mended_on))
+
+    kept, verdict = judge(before, refused, *after, is_replay=True)
+    if not is_made_up_for:
+        with pytest.raises(GateFailed, match="is not JSON"):
+            verdict.raise_if_failed(source.name, "landing")
+        return
+    assert (kept, verdict.passed) == ([before, *after], True)
+    shop.load(source, *kept)
+    assert [payload["id"] for (payload,) in shop.raw("posts")] == [1, 3]
+    assert judge(refused, *after, is_replay=False)[1].failures  # only a replay takes what was refused before

@@ -50,6 +50,10 @@ staging:
       - expect_column_max_to_be_between: {column: amount_usd, max_value: 1000000}
         on_failure: fail
         why: nothing here costs so much
+      - expect_column_values_to_be_between: {column: sale_id, min_value: 0}
+        on_failure: quarantine
+        at_most: 0.5
+        why: sales are numbered from 0
 marts:
   fact_sale_SHOP:
     expect:
@@ -246,6 +250,23 @@ def test_over_the_share_nothing_is_held_and_the_gate_fails(shop: Callable[..., S
     )
     assert one.sql(f"select count(*) from raw.{one.raw}") == [(100,)]
     assert one.sql(f"select to_regclass('quarantine.{one.raw}')") == [(None,)]
+
+
+def test_over_the_share_of_one_rule_nothing_is_held_for_another_either_and_both_fail(
+    shop: Callable[..., Shop],
+) -> None:
+    one = shop(at_most=0.01)
+    landing = one.land(*sales(100, _3="?", _5="?"), {"id": -1, "amount": "1.00"})
+    one.load(landing)
+    verdict = one.judge("staging", landing)
+    over, within = verdict.failures
+    assert (over.column, within.column) == ("amount_usd", "sale_id")
+    assert "expected none, and at most 1 % of the rows may be quarantined" in over.message
+    assert within.message.endswith("; nothing was quarantined, for another rule of this gate is over its share")
+    assert (verdict.quarantined, verdict.offending) == ((), {})
+    assert one.sql(f"select count(*) from raw.{one.raw}") == [(101,)]
+    assert one.sql(f"select to_regclass('quarantine.{one.raw}')") == [(None,)]
+    assert one.sql(f"select loaded_rows from ops.landing where landing_id = {landing['landing_id']}") == [(101,)]
 
 
 def test_the_share_is_not_spent_anew_by_each_try(shop: Callable[..., Shop]) -> None:

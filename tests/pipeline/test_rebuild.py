@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from include.extract import Api, ApiClient
+from include.extract import ApiClient
 from include.gates import check_tables, load_gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
@@ -28,7 +28,7 @@ from include.warehouse.publish import marts, publish
 from tests.conftest import S3, Warehouse
 from tests.dbt.project import Project
 from tests.local.sandbox.conftest import KEY, Sandbox, running
-from tests.sources.way import gate_landing
+from tests.sources.way import api_of
 
 SETTINGS = {
     "SANDBOX_DRIVEN_SESSIONS": "300",
@@ -117,16 +117,7 @@ class World:
         run_id = f"scheduled__{moment.isoformat()}"
         if source.entities[entity].files:
             return steps.fetch_files(source, entity, partition, params, run_id=run_id, **where)  # type: ignore[arg-type]
-        api = Api(
-            connection=source.connection,
-            base_url=self.sandbox.url,
-            key=KEY if source.auth else None,
-            key_in=source.auth.place if source.auth else "none",
-            key_name=source.auth.name if source.auth else "",
-            key_prefix=source.auth.prefix if source.auth else "",
-            retries=0,
-        )
-        with ApiClient(api) as client:
+        with ApiClient(api_of(source, self.sandbox.url, key=KEY)) as client:
             return steps.fetch(source, entity, partition, params, client=client, run_id=run_id, **where)  # type: ignore[arg-type]
 
     def run(self, source: Source, moment: datetime, *, stops: bool) -> None:
@@ -144,8 +135,8 @@ class World:
 
     def load(self, source: Source, landed: Sequence[steps.Landing]) -> None:
         gates = load_gates(SOURCES / source.name / "gates.yml")
-        for landing in landed:
-            gate_landing(source, gates, self.store, landing)
+        landed, verdict = steps.gate_landing(source, gates, landed, store=self.store, dsn=self.dsn)
+        verdict.raise_if_failed(source.name, "landing")
         for entity in source.entities:
             with suppress(steps.NothingToDo):
                 steps.load(source, entity, landed, store=self.store, dsn=self.dsn)

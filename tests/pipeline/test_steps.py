@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from include.extract import Api, ApiClient, KeyRefused
+from include.extract import ApiClient, KeyRefused
 from include.landing import LandingStore
 from include.pipeline import steps
 from include.pipeline.model import Source, load_source
@@ -16,6 +16,7 @@ from include.pipeline.partition import PartitionRange, RunPartition, partition_o
 from include.warehouse.publish import publish
 from tests.conftest import S3, Warehouse
 from tests.pipeline.conftest import KEY
+from tests.sources.way import api_of
 
 
 class Bench:
@@ -43,14 +44,7 @@ class Bench:
     def fetch(
         self, source: Source, entity: str, asked: str | None = None, key: str = KEY, **params: Sequence[str]
     ) -> steps.Landing:
-        api = Api(
-            connection=source.connection,
-            base_url=self.sandbox,
-            key=key if source.auth else None,
-            key_in="query" if source.auth else "none",
-            key_name="appid",
-            retries=1,
-        )
+        api = api_of(source, self.sandbox, key=key, retries=1)
         with ApiClient(api, first_wait_seconds=0.01, longest_wait_seconds=0.05) as client:
             return steps.fetch(
                 source,

@@ -8,10 +8,9 @@ from typing import Any
 import psycopg2
 
 from include.extract import Api, ApiClient
-from include.gates import Gates, check_frame, load_gates
+from include.gates import load_gates
 from include.gates.rules import LayerName
 from include.landing import LandingStore
-from include.landing.profile import profile
 from include.pipeline import held, steps
 from include.pipeline.model import SOURCES, Source, load_source
 from include.pipeline.partition import partition_of_run
@@ -20,6 +19,19 @@ from tests.conftest import Warehouse
 from tests.dbt.project import Project
 
 NOW = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
+
+
+def api_of(source: Source, base_url: str, *, key: str = "any", retries: int = 0) -> Api:
+    """The source's API at an address, as `connections.api_of` makes it of an Airflow connection; as fast as it goes."""
+    return Api(
+        connection=source.connection,
+        base_url=base_url,
+        key=key if source.auth else None,
+        key_in=source.auth.place if source.auth else "none",
+        key_name=source.auth.name if source.auth else "",
+        key_prefix=source.auth.prefix if source.auth else "",
+        retries=retries,
+    )
 
 
 @dataclass(frozen=True)
@@ -47,17 +59,8 @@ class Way:
         source, gates = load_source(name), load_gates(SOURCES / name / "gates.yml")
         loader = self.warehouse.dsn("sluice_loader")
         params = {one: list(param.default) for one, param in source.params.items()}
-        api = Api(
-            connection=source.connection,
-            base_url=f"{self.sandbox}/samples/{source.connection}",
-            key="any" if source.auth else None,
-            key_in=source.auth.place if source.auth else "none",
-            key_name=source.auth.name if source.auth else "",
-            key_prefix=source.auth.prefix if source.auth else "",
-            retries=1,
-        )
         landed = []
-        with ApiClient(api) as client:
+        with ApiClient(api_of(source, f"{self.sandbox}/samples/{source.connection}", retries=1)) as client:
             for entity in source.entities:
                 partition = partition_of_run(
                     source.partition_of(entity), asked=None, logical_date=None, run_after=NOW, is_scheduled=False
@@ -77,11 +80,11 @@ class Way:
                     )
                 except steps.NothingToDo:
                     continue
-        ids = [landing["landing_id"] for landing in landed]
         if not landed:
             return {}
-        for landing in landed:
-            gate_landing(source, gates, self.store, landing)
+        landed, verdict = steps.gate_landing(source, gates, landed, store=self.store, dsn=loader)
+        verdict.raise_if_failed(name, "landing")
+        ids = [landing["landing_id"] for landing in landed]
 
         def gate(layer: LayerName) -> None:
             verdict = held.judge(
@@ -122,23 +125,3 @@ class Way:
         ):
             cursor.execute(query)
             return cursor.fetchall()
-
-
-def gate_landing(source: Source, gates: Gates, store: LandingStore, landing: steps.Landing) -> None:
-    """Judge a landing as its DAG does.
-
-    Raises:
-        GateFailed: It does not pass.
-    """
-    entity = source.entities[landing["entity"]]
-    frame = profile(
-        store,
-        store.read(landing["uri"]),
-        required=[name for name, column in entity.fields.items() if not column.optional],
-        optional=[name for name, column in entity.fields.items() if column.optional],
-        records=entity.records,
-        csv_options=steps.csv_options(entity),
-        sheet=entity.sheet,
-        pii=entity.pii,
-    )
-    check_frame(gates.layer("landing"), frame, name=landing["entity"]).raise_if_failed(source.name, "landing")

@@ -318,20 +318,34 @@ def test_a_try_that_hangs_in_its_copy_holds_up_no_later_one_and_commits_nothing(
     assert done[0][0] == count == booked(warehouse, landing)
 
 
-def test_a_try_that_wakes_up_when_all_is_done_commits_nothing(warehouse: Warehouse, dsn: str, book: Book) -> None:
+@pytest.mark.parametrize("kind", ["documents", "rows"])
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_a_try_that_wakes_up_when_all_is_done_commits_nothing(
+    warehouse: Warehouse, dsn: str, book: Book, kind: str, mode: str
+) -> None:
     """It has lost no connection: only the fence, last in its transaction, keeps it out."""
-    table, landing = made(dsn, "append"), book(partition="late")
+    columns = {"id": "bigint", "note": "text"} if kind == "rows" else None
+    table, task = made(dsn, mode, columns), f"shop/run/late {kind} {mode}"
+    landing = book(partition=f"late {kind} {mode}")
+    fence = Fence(task, 1)
 
-    def overtaken() -> Iterator[Record]:
-        yield b'{"by": 1}', None
-        thread = threading.Thread(target=Fence("shop/run/late", 2).enter, args=(dsn,))
+    def overtaken(record: Any) -> Iterator[Any]:  # noqa: ANN401 - a document, or a batch of rows
+        yield record
+        thread = threading.Thread(target=Fence(task, 2).enter, args=(dsn,))
         thread.start()
         thread.join()
 
-    Fence("shop/run/late", 1).enter(dsn)
+    def load_it() -> int:
+        if columns is None:
+            return load_documents(dsn, table, landing, overtaken((b'{"id": 1}', None)), fence=fence)
+        (batch,) = batches(landing, [(0, 1, "late")])
+        reader = pa.RecordBatchReader.from_batches(batch.schema, overtaken(batch))
+        return load_batches(dsn, table, landing, reader, fence=fence)
+
+    fence.enter(dsn)
     with pytest.raises(Superseded):
-        load_documents(dsn, table, landing, overtaken(), fence=Fence("shop/run/late", 1))
-    assert rows_of(warehouse, f"select payload from raw.{table.name}") == []
+        load_it()
+    assert rows_of(warehouse, f"select _row from raw.{table.name}") == []
     assert booked(warehouse, landing, "loaded_at") is None
 
 
