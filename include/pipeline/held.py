@@ -52,7 +52,8 @@ def judge(
         fence: see `quarantine.divert`.
 
     Returns:
-        The final verdict. Where a rule is over its share no row is moved.
+        The final verdict. Where a rule is over its share no row is moved; what was held before, of rows that came
+        to light earlier, stays held.
     """
     landing_ids = [landing["landing_id"] for landing in landed]
 

@@ -105,7 +105,7 @@ def page(
         [
             "# Faults that are survived",
             "",
-            "Made by `SLUICE_REDRAW=1 SLUICE_FAULTS_ON_STACK=1 ./sluice test tests/faults`. Do not edit it by hand.",
+            "Made by `SLUICE_REDRAW=1 ./sluice test tests/faults`. Do not edit it by hand.",
             "",
             f"Faults tried: {len(marks) - marks.count('not tried')}. Survived: {marks.count('survived')}. "
             f"Lost rows: {lost}. Duplicates: {doubled}.",
