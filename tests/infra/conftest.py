@@ -11,7 +11,9 @@ import pytest
 from infra.deploy import package
 from infra.deploy.bucket import Bucket, Change
 from tests.conftest import S3
-from tests.frame.conftest import PROJECT
+from tests.frame.conftest import PROJECT, run, uv
+
+__all__ = ["run", "uv"]  # fixtures here too
 
 
 def listing(s3: S3) -> dict[str, int]:
