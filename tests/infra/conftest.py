@@ -10,6 +10,8 @@ import pytest
 
 from infra.deploy import package
 from infra.deploy.bucket import Bucket, Change
+from local import s3 as seaweed
+from local.stack import Store
 from tests.conftest import S3
 from tests.frame.conftest import PROJECT, run, uv
 
@@ -126,3 +128,25 @@ def working_copy(tmp_path: Path) -> WorkingCopy:
     (made.path / "infra").mkdir()
     (made.path / "infra" / "mwaa").symlink_to(PROJECT / "infra" / "mwaa")
     return made
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the project as it is."""
+    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
+    path.write_bytes(package.parse())
+    return path
+
+
+@pytest.fixture(scope="session")
+def deployed(s3_server: Store, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Container:
+    """A container that has all of the project as it is."""
+    client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    client.create_bucket(Bucket="deployed")
+    release = package.release()
+    files = package.with_manifest(release, manifest.read_bytes())
+    Bucket(client, "deployed", "prod/").deploy(release.id, lambda: files, package.around())
+    s3 = S3(client, "deployed", s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    container = Container(tmp_path_factory.mktemp("container") / "airflow")
+    container.sync(s3, "prod/")
+    return container

@@ -10,9 +10,7 @@ import pytest
 
 from infra.deploy import package
 from infra.deploy.__main__ import main
-from infra.deploy.bucket import CURRENT, KEPT, Bucket
-from local import s3 as seaweed
-from local.stack import Store
+from infra.deploy.bucket import CURRENT, KEPT
 from tests.conftest import S3
 from tests.frame.conftest import PROJECT, call
 from tests.infra.conftest import DAG_FILE, Container, WorkingCopy, content, edition, listing
@@ -277,14 +275,6 @@ def keys(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the project as it is."""
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    path.write_bytes(package.parse())
-    return path
-
-
 @pytest.mark.usefixtures("keys")
 def test_command_prints_changes_and_versions_and_then_that_there_are_none(
     s3: S3, manifest: Path, capsys: pytest.CaptureFixture[str]
@@ -312,20 +302,6 @@ def test_missing_bucket_is_named(s3: S3) -> None:
     """Not a stack trace."""
     with pytest.raises(SystemExit, match=r"bucket no-such-bucket: there is none"):
         main(["--bucket", "no-such-bucket", "--endpoint-url", s3.endpoint_url])
-
-
-@pytest.fixture(scope="module")
-def deployed(s3_server: Store, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Container:
-    """A container that has all of the project as it is."""
-    client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
-    client.create_bucket(Bucket="deployed")
-    release = package.release()
-    files = package.with_manifest(release, manifest.read_bytes())
-    Bucket(client, "deployed", "prod/").deploy(release.id, lambda: files, package.around())
-    s3 = S3(client, "deployed", s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
-    container = Container(tmp_path_factory.mktemp("container") / "airflow")
-    container.sync(s3, "prod/")
-    return container
 
 
 def test_every_dag_parses_from_the_deployed_layout(deployed: Container) -> None:

@@ -47,7 +47,7 @@ def test_checkov_has_nothing_to_say_but_what_is_skipped_with_a_reason(uv: Run, t
     installed = uv("pip", "install", "--quiet", "--target", tmp_path / "checkov", CHECKOV)
     assert installed.returncode == 0, installed.stdout
     command = ["python", "-m", "checkov.main", "--framework", "cloudformation", "--skip-download", "--output", "json"]
-    places = ["--directory", PROJECT / "infra" / "templates", "--output-file-path", tmp_path]
+    places: list[str | Path] = ["--directory", PROJECT / "infra" / "templates", "--output-file-path", tmp_path]
     done = call([*command, *places], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "checkov")})
     found: dict[str, Any] = json.loads((tmp_path / "results_json.json").read_text())
     failed = [f"{one['check_id']} {one['file_path']} {one['resource']}" for one in found["results"]["failed_checks"]]
