@@ -1,4 +1,4 @@
-"""A source's tasks, from the first fetch to publish, run from what was deployed and from nothing else of the project."""
+"""A source's tasks, from the first fetch to publish, run from what was deployed and nothing else of the project."""
 
 import json
 from contextlib import closing
@@ -80,6 +80,6 @@ def test_a_source_runs_and_is_published_from_the_deployed_layout(
     (files,) = (line for line in log.splitlines() if line.startswith("from: "))
     assert f"{deployed.dags}/releases/" in files
     assert str(PROJECT) not in files
-    with closing(psycopg2.connect(warehouse.dsn())) as connection, connection.cursor() as cursor:
-        cursor.execute("select count(distinct city_key) from analytics.fact_weather_observation")
+    with closing(psycopg2.connect(warehouse.dsn("analyst"))) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(distinct city_id) from analytics.fact_weather_observation")
         assert cursor.fetchone() == (2,)

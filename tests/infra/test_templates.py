@@ -379,7 +379,6 @@ def test_every_import_is_exported_and_the_documented_order_makes_it_before() -> 
         "RedshiftWorkgroup",
         "CodeBucket",
         "AthenaWorkGroup",
-        "ResultsBucketArn",
     }
 
 
