@@ -103,7 +103,8 @@ def test_every_mart_is_public_with_a_contract_a_key_and_its_way_to_readers(model
             "fact_nft_snapshot": ["snapshot_date"],
             "fact_nft_collection_snapshot": ["snapshot_date"],
         }
-        by_slice = {"replace_by": slices.get(node["name"])}
+        also = {"dim_person": {"also": {"fact_network_usage": {"unique_id": "person_key"}}}}
+        by_slice = {"replace_by": slices.get(node["name"]), **also.get(node["name"], {})}
         assert publish in ({"mode": "whole"}, {"mode": "upsert"}, by_slice), node["name"]
         assert publish == {"mode": "whole"} or "_landing_id" in node["columns"], node["name"]
 
