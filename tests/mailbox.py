@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from local import ports
 from local.home import PROJECT
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,8 @@ def mailbox(directory: Path) -> Iterator[Mailbox]:
     port = ports.reserve_from(22025)
     command = [sys.executable, "-m", "local.mail", "--port", str(port), "--directory", str(directory)]
     server = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)})
-    deadline, pause = time.monotonic() + 30, threading.Event()
-    while not ports.is_listening(port):
-        assert server.poll() is None, "the mail server ended while starting"
-        assert time.monotonic() < deadline, "the mail server does not listen"
-        pause.wait(0.02)
+    wait_until(lambda: ports.is_listening(port) or server.poll() is not None, "the mail server listens")
+    assert server.poll() is None, "the mail server ended while starting"
     try:
         yield Mailbox(port, directory)
     finally:

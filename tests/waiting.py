@@ -1,12 +1,26 @@
-"""Awaiting a condition that nobody tells of."""
+"""Awaiting a condition that nobody tells of: it is asked for again until it holds."""
 
-import time
+import operator
 from collections.abc import Callable
 
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Return as soon as it is so, and fail if it does not become so in time."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
+
+def wait_until(
+    is_so: Callable[[], bool], what: str | Callable[[], str], seconds: float = 30, *, every_seconds: float = 0.02
+) -> None:
+    """Return as soon as it is so, and fail if it does not become so in time.
+
+    Args:
+        is_so: Whether it is; what this raises is raised.
+        what: What is awaited, or a function that says so, and how things stand, once it has not come.
+        seconds: Until it has to be so.
+        every_seconds: Between two questions; longer where asking costs something.
+    """
+    again = Retrying(
+        retry=retry_if_result(operator.not_), wait=wait_fixed(every_seconds), stop=stop_after_delay(seconds)
+    )
+    try:
+        again(is_so)
+    except RetryError:
+        raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}") from None

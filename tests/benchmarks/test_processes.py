@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from benchmarks.processes import Seen, Watched, watch
+from tests.waiting import wait_until
 
 MB = 1_000_000
 HOLDS = """
@@ -78,20 +77,13 @@ def of(watched: Watched, pid: int) -> Seen:
     return seen
 
 
-def wait_until(is_so: Callable[[], bool], limit_seconds: float = 30) -> None:
-    deadline, pause = time.monotonic() + limit_seconds, threading.Event()
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        pause.wait(0.01)
-
-
 def test_a_peak_between_first_and_last_sample_is_found_and_kept() -> None:
     """What is freed again has been needed."""
     with child(HOLDS) as process:
         assert said(process) == "ready"
         with watch(lambda: {"holder": process.pid}, every_seconds=0.02) as watched:
             assert go_on(process) == "held"
-            wait_until(lambda: of(watched, process.pid).rss > 150 * MB)
+            wait_until(lambda: of(watched, process.pid).rss > 150 * MB, "the memory is held")
             assert go_on(process) == "gone"
         seen = of(watched, process.pid)
     assert 150 * MB < seen.rss < 200 * MB

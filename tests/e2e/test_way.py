@@ -4,14 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import REAL_DATA, Stack, analytics
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -259,10 +258,9 @@ def test_a_broken_source_is_an_import_error_and_takes_no_other_with_it(stack: St
 
 
 def await_import_error(stack: Stack, word: str, seconds: float = 120) -> str:
-    deadline, pause = time.monotonic() + seconds, threading.Event()
-    while time.monotonic() < deadline:
-        for error in stack.airflow("importErrors")["import_errors"]:
-            if word in error["stack_trace"]:
-                return str(error["stack_trace"])
-        pause.wait(1)
-    raise AssertionError(f"Airflow shows no import error with {word!r}")
+    def found() -> list[str]:
+        errors = stack.airflow("importErrors")["import_errors"]
+        return [str(error["stack_trace"]) for error in errors if word in error["stack_trace"]]
+
+    wait_until(lambda: bool(found()), f"Airflow shows an import error with {word!r}", seconds, every_seconds=1)
+    return found()[0]

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -224,9 +223,7 @@ def test_two_loads_of_one_partition_go_one_after_the_other(warehouse: Warehouse,
         first = begin(lambda: load(lead(warehouse), table, older, lambda _: None))
         until_it_stalls(stall, first)
         second = begin(lambda: load(warehouse, table, newer, lambda _: None))
-        pause = threading.Event()
-        while not second.done() and rows(warehouse, waits) == [(0,)]:
-            pause.wait(0.01)
+        wait_until(lambda: second.done() or rows(warehouse, waits) != [(0,)], "the second load waits", seconds=120)
         stall.release()
         assert (first.result(120), second.result(120)) == (None, None)
     there = rows(warehouse, "select _landing_id, count(*) from raw.shop__month group by 1")

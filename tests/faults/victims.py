@@ -1,7 +1,5 @@
 """A run of a source on the real scheduler, and the death of its task processes."""
 
-import threading
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,15 +11,12 @@ from local.airflow import Api
 from local.home import open_home
 from tests.faults.proxy import Stall
 from tests.faults.stack import Breakable
+from tests.waiting import wait_until
 
-ENDED = {"success", "failed", "upstream_failed", "skipped"}
 PATIENCE = 600.0
 """seconds until a test gives up: a machine may be slow, and nothing is waited for that does not come"""
-_PAUSE = threading.Event()
-
-
-class LateError(AssertionError):
-    """What a test waited for did not come."""
+ASK_SECONDS = 0.4
+"""between two questions to Airflow"""
 
 
 @dataclass(frozen=True)
@@ -52,27 +47,24 @@ class Run:
         """The run's state."""
         return str(self.api.get(self.path)["state"])
 
-    def await_task(self, task_id: str, states: Collection[str | None], *, seconds: float = PATIENCE) -> dict[str, Any]:
+    def await_task(self, task_id: str, states: Collection[str | None], *, seconds: float = PATIENCE) -> None:
         """Wait until a task is in one of some states."""
-        deadline = time.monotonic() + seconds
-        while True:
-            seen = self.task(task_id)
-            if seen["state"] in states:
-                return seen
-            if time.monotonic() > deadline:
-                raise LateError(
-                    f"{self.source}: {task_id} is {seen['state']}, not one of {states}\n{self.told(task_id)}"
-                )
-            _PAUSE.wait(0.4)
+        wait_until(
+            lambda: self.task(task_id)["state"] in states,
+            lambda: f"{self.source}: {task_id} is in one of {states}\n{self.progress()}\n{self.told(task_id)}",
+            seconds,
+            every_seconds=ASK_SECONDS,
+        )
 
     def await_end(self, *, seconds: float = PATIENCE) -> str:
         """Wait for the run's end; its state."""
-        deadline = time.monotonic() + seconds
-        while (state := self.state()) not in ("success", "failed"):
-            if time.monotonic() > deadline:
-                raise LateError(f"{self.source}: the run is {state} after {seconds:.0f} s\n{self.progress()}")
-            _PAUSE.wait(0.4)
-        return state
+        wait_until(
+            lambda: self.state() in ("success", "failed"),
+            lambda: f"{self.source}: the run has ended\n{self.progress()}",
+            seconds,
+            every_seconds=ASK_SECONDS,
+        )
+        return self.state()
 
     def progress(self) -> str:
         """Each task and its state."""
@@ -90,12 +82,15 @@ class Run:
 
     def await_stall(self, task_id: str, stall: Stall, *, seconds: float = PATIENCE) -> None:
         """Wait until a task's connection stalls; a task that ends instead says why."""
-        deadline = time.monotonic() + seconds
-        while not stall.is_reached(0.5):
-            if self.task(task_id)["state"] in ("failed", "up_for_retry", "upstream_failed", "skipped"):
-                raise LateError(f"{self.source}: {task_id} ended before {stall.where}\n{self.told(task_id)[-4000:]}")
-            if time.monotonic() > deadline:
-                raise LateError(f"{self.source}: nothing came to {stall.where}\n{self.progress()}")
+
+        def is_there() -> bool:
+            if stall.is_reached(ASK_SECONDS):
+                return True
+            over = self.task(task_id)["state"] in ("failed", "up_for_retry", "upstream_failed", "skipped")
+            assert not over, f"{self.source}: {task_id} ended before {stall.where}\n{self.told(task_id)[-4000:]}"
+            return False
+
+        wait_until(is_there, lambda: f"{self.source}: a stall at {stall.where}\n{self.progress()}", seconds)
 
     def kill(self, task_id: str, stall: Stall) -> None:
         """SIGKILL the process that runs a task's code and see it dead: its supervisor has to say so.

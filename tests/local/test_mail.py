@@ -3,7 +3,7 @@
 import email
 import smtplib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -11,10 +11,11 @@ import pytest
 
 from local import mail, ports, process
 from local.home import PROJECT
+from tests.waiting import wait_until
 
 
 @pytest.fixture
-def sink(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[tuple[int, Path]]:
+def sink(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     port, directory = ports.reserve_from(21025), tmp_path / "mail"
     started = process.spawn(
         [sys.executable, "-m", "local.mail", "--port", str(port), "--directory", str(directory)],
@@ -22,7 +23,7 @@ def sink(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[tuple[int, P
         log=tmp_path / "log",
         cwd=tmp_path,
     )
-    wait_for(lambda: ports.is_listening(port))
+    wait_until(lambda: ports.is_listening(port), "the mail server listens")
     yield port, directory
     process.stop([started])
 

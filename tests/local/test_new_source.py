@@ -37,6 +37,7 @@ from local.sandbox.settings import Settings
 from local.stack import Store
 from tests.conftest import Warehouse
 from tests.sources.way import api_of
+from tests.waiting import wait_until
 
 KEY = "made-up-key"
 BIG = 2**256 - 1
@@ -497,10 +498,8 @@ def sandbox(made: Path) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    pause = threading.Event()
-    while not server.started:
-        assert thread.is_alive()
-        pause.wait(0.01)
+    wait_until(lambda: server.started or not thread.is_alive(), "the server of the samples has started")
+    assert server.started
     (port,) = {one.getsockname()[1] for each in server.servers for one in each.sockets}
     yield f"http://127.0.0.1:{port}/samples"
     server.should_exit = True

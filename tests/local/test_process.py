@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from local import process
+from tests.waiting import wait_until
 
 WAITING = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 # A parent whose child ignores SIGTERM and, like a task of Airflow's, has a process group of its own.
@@ -60,10 +61,10 @@ def test_a_broken_record_counts_as_none(tmp_path: Path) -> None:
 
 
 def test_stop_ends_children_too_even_those_that_ignore_it(
-    tmp_path: Path, spawn: Callable[..., process.Started], wait_for: Callable[..., None]
+    tmp_path: Path, spawn: Callable[..., process.Started]
 ) -> None:
     started = spawn([sys.executable, "-c", STUBBORN])
-    wait_for(lambda: "child=" in (tmp_path / "log").read_text())
+    wait_until(lambda: "child=" in (tmp_path / "log").read_text(), "the child is there")
     child = int((tmp_path / "log").read_text().split("child=")[1])
     process.stop([started], grace_seconds=0.5)
     assert process.moment_of(started.pid) is None
@@ -71,14 +72,14 @@ def test_stop_ends_children_too_even_those_that_ignore_it(
 
 
 def test_the_orphans_of_a_killed_service_are_found_by_their_marks(
-    tmp_path: Path, spawn: Callable[..., process.Started], wait_for: Callable[..., None]
+    tmp_path: Path, spawn: Callable[..., process.Started]
 ) -> None:
     marks = {process.MARK: "scheduler", process.HOME_MARK: str(tmp_path)}
     parent = spawn([sys.executable, "-c", STUBBORN], **marks)
-    wait_for(lambda: "child=" in (tmp_path / "log").read_text())
+    wait_until(lambda: "child=" in (tmp_path / "log").read_text(), "the child is there")
     child = int((tmp_path / "log").read_text().split("child=")[1])
     os.kill(parent.pid, signal.SIGKILL)
-    wait_for(lambda: not process.is_running(parent))
+    wait_until(lambda: not process.is_running(parent), "the parent is gone")
     assert [one.pid for one in process.marked(tmp_path, {"scheduler"}) if one.status() != psutil.STATUS_ZOMBIE] == [
         child
     ]
@@ -88,14 +89,14 @@ def test_the_orphans_of_a_killed_service_are_found_by_their_marks(
 
 
 def test_an_orphan_that_hides_its_environment_is_found_by_its_session(
-    tmp_path: Path, spawn: Callable[..., process.Started], wait_for: Callable[..., None]
+    tmp_path: Path, spawn: Callable[..., process.Started]
 ) -> None:
     hidden = STUBBORN.replace("    signal.signal", "    __import__('ctypes').CDLL(None).prctl(4, 0)\n    signal.signal")
     parent = spawn([sys.executable, "-c", hidden])
-    wait_for(lambda: "child=" in (tmp_path / "log").read_text())
+    wait_until(lambda: "child=" in (tmp_path / "log").read_text(), "the child is there")
     child = int((tmp_path / "log").read_text().split("child=")[1])
     os.kill(parent.pid, signal.SIGKILL)
-    wait_for(lambda: not process.is_running(parent))
+    wait_until(lambda: not process.is_running(parent), "the parent is gone")
     process.stop([parent], grace_seconds=0.5)
     is_hidden = os.geteuid() != 0  # nothing hides from root, who finds it by its marks
     assert (process.moment_of(child) is None) == is_hidden
