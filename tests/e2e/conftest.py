@@ -49,12 +49,12 @@ class Stack:
         """Where a service listens."""
         return int(json.loads((self.home / "state.json").read_text())["ports"][service])
 
-    def rows(self, query: str, role: str = "superuser") -> list[tuple[Any, ...]]:
-        """What the warehouse answers."""
+    def rows(self, query: str, role: str = "superuser", *, database: str = "warehouse") -> list[tuple[Any, ...]]:
+        """What the warehouse answers, or Airflow's database."""
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=self.port("postgres"),
-            dbname="warehouse",
+            dbname=database,
             user="postgres" if role == "superuser" else role,
             password=self.secret(f"postgres_{role}"),
         )

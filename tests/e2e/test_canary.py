@@ -9,11 +9,9 @@ site, mails, dbt's artifacts, and the bookkeeping in the warehouse.
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 
 import boto3
-import psycopg2
 import pytest
 
 from tests.e2e.conftest import Stack
@@ -153,38 +151,20 @@ def files(stack: Stack) -> Iterator[tuple[str, str]]:
 
 def tables(stack: Stack) -> Iterator[tuple[str, str]]:
     """All rows of Airflow's database; the bookkeeping and the reasons of quarantine in the warehouse."""
-    wanted = {
-        "airflow": "table_schema = 'public'",
-        "warehouse": "table_schema = 'ops'",
-    }
-    for database, which in wanted.items():
-        with (
-            closing(
-                psycopg2.connect(
-                    host="127.0.0.1",
-                    port=stack.port("postgres"),
-                    dbname=database,
-                    user="postgres",
-                    password=stack.secret("postgres_superuser"),
-                )
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(f"select table_schema, table_name from information_schema.tables where {which}")
-            for schema, table in cursor.fetchall():
-                cursor.execute(f'select string_agg(t::text, chr(10)) from {schema}."{table}" as t')
-                name = f"airflow.{table}" if database == "airflow" else f"{schema}.{table}"
-                yield name, _text(cursor)
-            if database == "warehouse":
-                cursor.execute("select table_name from information_schema.tables where table_schema = 'quarantine'")
-                for (table,) in cursor.fetchall():
-                    cursor.execute(f'select string_agg(reasons::text, chr(10)) from quarantine."{table}"')
-                    yield f"quarantine.{table}.reasons", _text(cursor)
+    for database, which in (("airflow", "table_schema = 'public'"), ("warehouse", "table_schema = 'ops'")):
+        named = stack.rows(
+            f"select table_schema, table_name from information_schema.tables where {which}", database=database
+        )
+        for schema, table in named:
+            name = f"airflow.{table}" if database == "airflow" else f"{schema}.{table}"
+            yield name, _text(stack, f'select t::text from {schema}."{table}" as t', database)
+    held = "select table_name from information_schema.tables where table_schema = 'quarantine'"
+    for (table,) in stack.rows(held):
+        yield f"quarantine.{table}.reasons", _text(stack, f'select reasons::text from quarantine."{table}"')
 
 
-def _text(cursor: psycopg2.extensions.cursor) -> str:
-    ((text,),) = cursor.fetchall()
-    return text or ""
+def _text(stack: Stack, query: str, database: str = "warehouse") -> str:
+    return "\n".join(text or "" for (text,) in stack.rows(query, database=database))
 
 
 def objects(stack: Stack) -> Iterator[tuple[str, str]]:

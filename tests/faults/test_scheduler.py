@@ -4,7 +4,6 @@ import signal
 import time
 
 import psutil
-import psycopg2
 import pytest
 
 from local.home import open_home
@@ -62,11 +61,11 @@ def test_a_scheduler_that_dies_of_a_fault_of_its_own_is_started_again(stack: Bre
             return file.read()
 
     wait_until(lambda: time.time() - scheduler.create_time() > SETTLED_SECONDS + 1, "the scheduler has settled", 60)
-    _rename(stack, "dag_run", "dag_run_hidden")
+    stack.rows("alter table dag_run rename to dag_run_hidden", database="airflow")
     try:
         wait_until(lambda: "the scheduler has died; it is started again" in said(), "the scheduler has died", 120)
     finally:
-        _rename(stack, "dag_run_hidden", "dag_run")
+        stack.rows("alter table dag_run_hidden rename to dag_run", database="airflow")
     of = SUBJECTS[0]
     run = begin(stack, "tlc", {**of.conf, "date": f"{MONTH}-01"})
     assert run.await_end() == "success", run.progress()
@@ -78,19 +77,3 @@ def _scheduler(stack: Breakable) -> psutil.Process:
     record = read_record(open_home(stack.home).run / "scheduler.json")
     assert record is not None
     return psutil.Process(record.pid)
-
-
-def _rename(stack: Breakable, table: str, to: str) -> None:
-    """Give a table of Airflow's own database another name."""
-    connection = psycopg2.connect(
-        host="127.0.0.1",
-        port=stack.port("postgres"),
-        dbname="airflow",
-        user="postgres",
-        password=stack.secret("postgres_superuser"),
-    )
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(f"alter table {table} rename to {to}")
-    finally:
-        connection.close()

@@ -84,8 +84,9 @@ def image(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
 def call(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None, seconds: float = 600
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command with the project's tools first on PATH and no setting of Airflow, dbt or Sluice around."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SLUICE", "DBT"))}
+    """Run a command with the project's tools first on PATH and no setting of Airflow, dbt, Sluice or Python around."""
+    foreign = ("AIRFLOW", "SLUICE", "DBT", "PYTHON")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own["PATH"] = f"{BIN}{os.pathsep}{own.get('PATH', os.defpath)}"
     return subprocess.run(
         [str(part) for part in command],

@@ -49,7 +49,6 @@ class Container:
     def env(self) -> dict[str, str]:
         """Airflow's variables there. No PYTHONPATH: MWAA keeps its own."""
         return {
-            "PYTHONPATH": "",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.plugins),

@@ -8,9 +8,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.session import get_session
-from moto.server import ThreadedMotoServer
 
 from infra.teardown import LOOKS, left, main
+from tests import amazon
 
 MOCKED = tuple(look for look in LOOKS if look.service in {"s3", "logs", "rds", "secretsmanager"})
 """what moto's server, as it is installed here, answers for"""
@@ -19,11 +19,8 @@ MOCKED = tuple(look for look in LOOKS if look.service in {"s3", "logs", "rds", "
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
     """The endpoint of an AWS with nothing in it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with amazon.endpoint() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

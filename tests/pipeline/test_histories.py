@@ -302,14 +302,14 @@ class Histories(RuleBasedStateMachine):
         for _ in range(3):
             self.timeline.write()
 
-    def run(self, how: str, *, last: str = STAGES[-1]) -> bool:
+    def run(self, how: str, *, last: str = STAGES[-1], day: date | None = None) -> bool:
         self.tried[how if how in ("fetch", "redrive") else "replay"] += 1
         gates = self.mended if self.is_mended else self.strict
-        return Run(self.place, gates, self.timeline.day).go(how, last=last)
+        return Run(self.place, gates, day or self.timeline.day).go(how, last=last)
 
-    def settle(self) -> None:
-        """A run that goes well: readers see what the API says, but for the posts that are held."""
-        self.run("fetch")
+    def settle(self, day: date | None = None) -> None:
+        """A run of today, or of another day, that goes well: readers see what the API says, but for what is held."""
+        self.run("fetch", day=day)
         self.seen, told = self.place.published(), self.timeline.told()
         assert self.seen.items() <= told.items()
         unseen = told.keys() - self.seen.keys()
@@ -332,6 +332,11 @@ class Histories(RuleBasedStateMachine):
     def a_run_goes_well_and_a_day_goes_by(self) -> None:
         self.settle()
         self.timeline.day += timedelta(days=1)
+
+    @rule(days_ago=st.integers(1, 4))
+    def a_day_is_backfilled(self, days_ago: int) -> None:
+        self.tried["backfill"] += 1
+        self.settle(self.timeline.day - timedelta(days=days_ago))
 
     @rule(last=st.sampled_from(STAGES[:-1]))
     def a_run_dies(self, last: str) -> None:

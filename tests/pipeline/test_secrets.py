@@ -9,9 +9,8 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from tests import airflow_home
+from tests import airflow_home, amazon
 from tests.conftest import S3, Warehouse
 from tests.frame.conftest import PROJECT
 
@@ -38,11 +37,8 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def secrets_manager() -> Iterator[str]:
     """The endpoint of a Secrets Manager."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with amazon.endpoint() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
