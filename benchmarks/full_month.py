@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         home = open_home(folder)
         for month in months:
             _say(f"the sandbox made {month:%Y-%m} in {_make_month(home, month):.0f} s")
-        _await(lambda: services.is_warm(home), what="the fork server of warm workers", limit_seconds=120)
+        _await(lambda: not services.cold(home), what="the fork server of warm workers", limit_seconds=120)
         for name, month, flags in (
             ("first", months[0], ()),
             ("again", months[0], ("--from-landing",)),
@@ -192,7 +192,7 @@ def _measure(env: Mapping[str, str], home: Home, name: str, month: date, *flags:
     me = os.getpid()
 
     def roots() -> dict[str, int]:
-        found = ((service.name, services.running(home, service)) for service in services.SERVICES)
+        found = ((service.name, services.running(home, service)) for service in services.of(home))
         return {name: started.pid for name, started in found if started} | {"launcher": me}
 
     with watch(roots, skip=[me]) as watched:

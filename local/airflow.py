@@ -14,7 +14,7 @@ import requests
 import yaml
 
 from include.pipeline.model import SourceError, load_source, source_names
-from local import ports, postgres
+from local import ports, postgres, workers
 from local.home import APIS_WITH_KEY, PROJECT, Home, LocalError
 
 APIS = (*APIS_WITH_KEY, "tlc")
@@ -121,9 +121,6 @@ def env(home: Home) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "20",
         "AIRFLOW__DAG_PROCESSOR__PRINT_STATS_INTERVAL": "0",
-        # Warm workers: tasks are forked from a process that has imported everything (local/warm.py).
-        "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
-        "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "local.warm",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         # After a scheduler was killed, the tasks that it had running begin again within a minute, not within five.
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
@@ -149,6 +146,19 @@ def env(home: Home) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
         **_openlineage(),
+        **workers.env(home),
+    }
+
+
+def scheduler_env(home: Home) -> dict[str, str]:
+    """The scheduler's; where it runs tasks itself, they are forked from a process that holds all (local/warm.py)."""
+    if workers.of(home):
+        return env(home)
+    return {
+        **env(home),
+        "SLUICE_WARM": "1",
+        "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
+        "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "local.warm",
     }
 
 

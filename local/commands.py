@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from local import airflow, ports, postgres, report, runs, services
+from local import airflow, ports, postgres, report, runs, services, workers
 from local.home import PROJECT, Home, LocalError, alone, open_home
 
 HEADER = ("source", "landed", "loaded", "quarantined", "gates", "published", "seconds")
@@ -27,7 +27,9 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
     with alone(home):
         home = open_home(home.path)  # as another command left it that we waited for
         home.state["data"] = str(data) if data else None
+        home.state["workers"], home.state["broker_url"] = workers.asked(), workers.asked_broker()
         services.choose_ports(home)
+        workers.check_broker(home)
         services.start_all(home, say=say)
         api = airflow.Api(home)
         airflow.create_pools(api)
@@ -40,8 +42,8 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
         return 0
     started = [runs.trigger(api, name, {}) for name in names]
     runs.follow(api, started, say=say)
-    if not services.is_warm(home):
-        say(f"warning: the workers are cold (no event=warm in {home.logs / 'scheduler.log'}), so tasks take longer")
+    for log in services.cold(home):
+        say(f"warning: the workers are cold (no event=warm with cold=none in {log}), so tasks take longer")
     all_published = conclude(home, api, started)
     has_docs = _build_docs(home)
     has_report = _make_report(api)
@@ -94,7 +96,7 @@ def status(home: Home, *, as_json: bool) -> int:
             "port": home.ports.get(service.name),
             "pid": started.pid if started else None,
         }
-        for service in services.SERVICES
+        for service in services.of(home)
     ]
     ready = {str(one["service"]): bool(one["ready"]) for one in state}
     found: dict[str, Any] = {"home": str(home.path), "services": state}

@@ -160,6 +160,7 @@ def _secrets(path: Path) -> dict[str, str]:
         "airflow_fernet_key": Fernet.generate_key().decode(),
         "airflow_jwt_secret": random.token_urlsafe(48),
         "airflow_secret_key": random.token_urlsafe(48),
+        "broker": random.token_urlsafe(24),
         **{f"sandbox_{api}": random.token_hex(16) for api in KEYS},
     }
     if not wanted.keys() <= kept.keys():

@@ -23,8 +23,9 @@ def main() -> None:
     Raises:
         Exception: what it died of before it had settled.
     """
-    multiprocessing.set_forkserver_preload(["local.warm"])
-    forkserver.ensure_running()
+    if "SLUICE_WARM" in os.environ:  # with Celery others run the tasks
+        multiprocessing.set_forkserver_preload(["local.warm"])
+        forkserver.ensure_running()
     from airflow.__main__ import main as airflow
 
     began = time.monotonic()

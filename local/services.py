@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from include.warehouse.bootstrap import ROLES, bootstrap
-from local import airflow, ports, postgres, process, s3, stack, warm
+from local import airflow, ports, postgres, process, s3, stack, warm, workers
 from local.home import KEYS, PROJECT, Home, LocalError
 
 
@@ -156,6 +156,10 @@ def _dbt_parse(home: Home) -> list[str]:
     ]
 
 
+def _warm_key(home: Home) -> str:
+    return dbt_key(home) + _digest((PROJECT / "local" / "warm.py").read_text())
+
+
 SERVICES: tuple[Service, ...] = (
     Service(
         "postgres",
@@ -209,10 +213,10 @@ SERVICES: tuple[Service, ...] = (
     Service(
         "scheduler",
         command=lambda _: _module("local.scheduler"),
-        env=lambda home: {**airflow.env(home), "SLUICE_WARM": "1"},
+        env=airflow.scheduler_env,
         is_ready=_component("scheduler"),
         needs=("migrate", "dbt_parse"),
-        key=lambda home: dbt_key(home) + _digest((PROJECT / "local" / "warm.py").read_text()),
+        key=lambda home: "" if workers.of(home) else _warm_key(home),
     ),
     Service(
         "dag-processor",
@@ -229,6 +233,29 @@ SERVICES: tuple[Service, ...] = (
         needs=("migrate",),
     ),
 )
+
+BROKER = Service(
+    "broker",
+    command=workers.broker_command,
+    env=lambda _: {},
+    is_ready=workers.broker_answers,
+    needs=("broker_settings",),
+    port=workers.BROKER_PORT,
+)
+
+
+def _worker(name: str, queues: str, *needs: str) -> Service:
+    return Service(
+        name,
+        command=_airflow(*workers.arguments(name, queues)),
+        env=lambda home: {**airflow.env(home), **workers.worker_env()},
+        is_ready=lambda home: workers.worker_answers(home, name),
+        needs=("migrate", "dbt_parse", *needs),
+        key=_warm_key,
+    )
+
+
+BROKER_SETTINGS = Step("broker_settings", needs=(), call=workers.write_broker_settings)
 
 STEPS: tuple[Step, ...] = (
     Step("databases", needs=("postgres",), call=_make_databases),
@@ -249,9 +276,26 @@ STEPS: tuple[Step, ...] = (
 )
 
 
+def of(home: Home) -> tuple[Service, ...]:
+    """The services of a home: those that every home has, and its Celery workers with their broker."""
+    names = workers.names(home)
+    brokers = (BROKER,) if names and workers.has_broker_of_its_own(home) else ()
+    needs = [broker.name for broker in brokers]
+    own = (_worker(name, queues, *needs) for name, queues in zip(names, workers.of(home), strict=True))
+    return (*SERVICES, *brokers, *own)
+
+
+def _retired(home: Home) -> list[Service]:
+    """The workers and the broker that an earlier `up` has started, and that the home has no more."""
+    there = {service.name for service in of(home)}
+    records = sorted(path.stem for path in home.run.glob("*.json"))
+    workers_of = [_worker(name, workers.DEFAULT_QUEUE) for name in records if name.startswith("worker-")]
+    return [one for one in (*workers_of, BROKER) if one.name in records and one.name not in there]
+
+
 def choose_ports(home: Home) -> None:
     """Give each service that does not run a free port, the remembered or usual one if possible; say so if not."""
-    for service in SERVICES:
+    for service in of(home):
         if service.port is None or (service.name in home.ports and running(home, service) is not None):
             continue
         inner = [(name, service.port + 1) for name in service.inner_ports]
@@ -272,14 +316,18 @@ def start_all(home: Home, *, say: Callable[[str], None]) -> None:
     Raises:
         LocalError: A part ended or did not get ready; the message names its log.
     """
-    for service in SERVICES:
+    if retired := _retired(home):
+        stop(home, retired)
+    services = of(home)
+    for service in services:
         started = running(home, service)
         if started is not None and _recorded_key(home, service) != _service_key(home, service):
             say(f"{service.name}: changed, starting it again")
             stop(home, [service])
         elif started is None:
             stop(home, [service])  # children that outlived a killed parent
-    waiting: list[Service | Step] = [*STEPS, *SERVICES]
+    steps = (*STEPS, BROKER_SETTINGS) if BROKER in services else STEPS
+    waiting: list[Service | Step] = [*steps, *services]
     underway: dict[str, tuple[Service | Step, process.Started | None, float]] = {}
     ready: set[str] = set()
     begun = time.monotonic()
@@ -319,10 +367,14 @@ def running(home: Home, service: Service) -> process.Started | None:
     return started if started is not None and process.is_running(started) else None
 
 
-def is_warm(home: Home) -> bool:
-    """Whether the scheduler's fork server has said that it holds everything."""
+def cold(home: Home) -> list[Path]:
+    """The logs of those that run tasks (the scheduler, or the workers) that do not say that they hold everything."""
+    return [log for name in workers.names(home) or ["scheduler"] if not _says_warm(log := home.logs / f"{name}.log")]
+
+
+def _says_warm(log: Path) -> bool:
     try:
-        lines = (home.logs / "scheduler.log").read_text(errors="replace").splitlines()
+        lines = log.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return False
     last = next((line for line in reversed(lines) if "event=warm" in line), "")
@@ -351,9 +403,10 @@ def stop(home: Home, services: Sequence[Service], *, grace_seconds: float = 8.0)
 
 def stop_all(home: Home) -> None:
     """Stop everything of this home: Airflow first, so that it can still say its farewells to the database."""
-    last = ("postgres", "s3")
-    stop(home, [service for service in SERVICES if service.name not in last])
-    stop(home, [service for service in SERVICES if service.name in last])
+    last = ("postgres", "s3", "broker")
+    services = [*of(home), *_retired(home)]
+    stop(home, [service for service in services if service.name not in last])
+    stop(home, [service for service in services if service.name in last])
 
 
 def _begin(home: Home, part: Service | Step) -> process.Started | None:

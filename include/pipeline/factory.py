@@ -109,6 +109,7 @@ def build_dag(name: str) -> DAG:
             "retry_exponential_backoff": source.retry_exponentially,
             "max_retry_delay": timedelta(hours=1),
             "execution_timeout": source.task_timeout_minutes and timedelta(minutes=source.task_timeout_minutes),
+            **({"queue": source.queue} if source.queue else {}),
             **told.of_tasks,
         },
         **told.of_dag,

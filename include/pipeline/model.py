@@ -371,6 +371,8 @@ class Source(Strict):
     """rate budget; a connection's extra `calls_per_minute` goes first, since limits belong to the key"""
     pools: Pools = Pools()
     """bounds for backfills, whose runs go side by side"""
+    queue: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    """which workers run its tasks: those that listen on this queue; by default Airflow's default queue"""
     timeout_seconds: float = Field(default=60, gt=0)
     """most seconds to connect, and of silence while reading"""
     tries: int = Field(default=8, ge=1)

@@ -6,21 +6,15 @@ its own runs bring.
 """
 
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from local.home import open_home
-from tests.e2e.conftest import PROJECT
 from tests.faults.mutations import MUTATIONS
 from tests.faults.page import Ledger
 from tests.faults.points import POINTS, SERVERS, SMALL, SUBJECTS
 from tests.faults.served import forget_all, own_marts, readers_see
-from tests.faults.stack import Breakable
+from tests.faults.stack import Breakable, start
 from tests.faults.victims import begin
 
 DAY, NEXT_DAY = "2026-11-20T12:00:00Z", "2026-11-21T12:00:00Z"
@@ -32,18 +26,6 @@ SANDBOX = {
     "SANDBOX_OPENSEA_COLLECTIONS": "friendsies:250,cryptodevamigos:30,harbour-lights:30",
     "SANDBOX_X_POSTS": "harbour_news:130,open_rivers:20,sluice_data:20",
 }
-CONFIGURATION = """\
-[scheduler]
-use_job_schedule = False
-
-[secrets]
-backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
-backend_kwargs = {{"connections_file_path": "{file}"}}
-
-[workers]
-secrets_backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
-secrets_backend_kwargs = {{"connections_file_path": "{file}"}}
-"""
 
 
 @pytest.fixture(scope="session")
@@ -58,26 +40,8 @@ def ledger() -> Iterator[Ledger]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Breakable]:
     """The whole product, started by `./sluice up --no-run`, with small data."""
-    folder = Path(tempfile.mkdtemp(prefix="sluice-faults-"))
-    folder.chmod(0o755)
-    left_behind = shutil.ignore_patterns(
-        ".git", ".venv", ".sluice", ".*_cache", "__pycache__", "*.egg-info", ".hypothesis"
-    )
-    shutil.copytree(PROJECT, folder / "project", ignore=left_behind)
-    (folder / "project" / ".venv").symlink_to(Path(sys.prefix))
-    made = Breakable(folder / "project", folder / "home", environment=SANDBOX)
-    home = open_home(made.home)
-    (made.home / "connections.json").write_text("{}")
-    configuration = CONFIGURATION.format(file=made.home / "connections.json")
-    (home.airflow / "airflow.cfg").write_text(configuration)
-    try:
-        started = made.sluice("up", "--no-run")
-        assert started.returncode == 0, started.stdout + started.stderr
-        made.lead_through_proxies()
+    with start(SANDBOX) as made:
         yield made
-    finally:
-        made.sluice("down", "--purge")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

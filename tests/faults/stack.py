@@ -2,14 +2,32 @@
 
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from local import airflow
 from local.home import open_home
-from tests.e2e.conftest import Stack, _ask
+from tests.e2e.conftest import PROJECT, Stack, _ask
 from tests.faults.proxy import Proxy
+
+CONFIGURATION = """\
+[scheduler]
+use_job_schedule = False
+
+[secrets]
+backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
+backend_kwargs = {{"connections_file_path": "{file}"}}
+
+[workers]
+secrets_backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
+secrets_backend_kwargs = {{"connections_file_path": "{file}"}}
+"""
 
 
 @dataclass(frozen=True)
@@ -65,3 +83,35 @@ class Breakable(Stack):
         file = self.home / "connections.json"
         file.with_suffix(".new").write_text(json.dumps(found))
         file.with_suffix(".new").replace(file)
+
+
+@contextmanager
+def start(environment: Mapping[str, str], *, change: Callable[[Path], None] | None = None) -> Iterator[Breakable]:
+    """A stack of its own, started by `./sluice up --no-run` from a copy of the project; afterwards nothing is left.
+
+    Args:
+        environment: What the launcher is called with.
+        change: What is changed in the copy before.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sluice-faults-"))
+    folder.chmod(0o755)
+    left_behind = shutil.ignore_patterns(
+        ".git", ".venv", ".sluice", ".*_cache", "__pycache__", "*.egg-info", ".hypothesis"
+    )
+    shutil.copytree(PROJECT, folder / "project", ignore=left_behind)
+    (folder / "project" / ".venv").symlink_to(Path(sys.prefix))
+    if change:
+        change(folder / "project")
+    made = Breakable(folder / "project", folder / "home", environment=environment)
+    home = open_home(made.home)
+    (made.home / "connections.json").write_text("{}")
+    configuration = CONFIGURATION.format(file=made.home / "connections.json")
+    (home.airflow / "airflow.cfg").write_text(configuration)
+    try:
+        started = made.sluice("up", "--no-run")
+        assert started.returncode == 0, started.stdout + started.stderr
+        made.lead_through_proxies()
+        yield made
+    finally:
+        made.sluice("down", "--purge")
+        shutil.rmtree(folder, ignore_errors=True)

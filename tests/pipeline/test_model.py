@@ -109,6 +109,7 @@ def test_the_example_is_right(tmp_path: Path) -> None:
         (entity(format="csv", fields={"a": "txt"}, load={"mode": "append"}), "fields.a.type 'txt' is not one of"),
         (entity(when={"shops": "a"}), "entities.sales uses the parameter 'shops'; params has towns"),
         (changed(partition={"grain": "week"}), "partition.grain 'week' is not one of hour, day, month, all"),
+        (changed(queue="a b"), "queue 'a b': String should match pattern"),
         (changed(retries=1), "retries 1: Input should be greater than or equal to 2"),
         (changed(catchup=True), "'start_date' is needed by catchup: true"),
         (changed(start_date="2024-01-01"), "'start_date' is needed by catchup: true"),

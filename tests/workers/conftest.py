@@ -1,0 +1,37 @@
+"""One stack with two Celery workers: the first listens on both queues, the second on `heavy` alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import SANDBOX
+from tests.faults.points import SUBJECTS
+from tests.faults.stack import Breakable, start
+from tests.faults.victims import Run, begin
+
+HEAVY = ("driven", "openweather", "tlc")
+"""the sources whose queue is `heavy`; that of the others is Airflow's default"""
+WORKERS = {"SLUICE_WORKERS": "default,heavy heavy"}
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Breakable]:
+    """The whole product with small data, its tasks run by two workers."""
+    with start(SANDBOX | WORKERS, change=_name_queues) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def runs(stack: Breakable) -> dict[str, Run]:
+    """A run of each of the five sources, all at once, and all ended."""
+    begun = {of.source: begin(stack, of.source, of.conf) for of in SUBJECTS}
+    for run in begun.values():
+        run.await_end()
+    return begun
+
+
+def _name_queues(project: Path) -> None:
+    for source in HEAVY:
+        file = project / "include" / "sources" / source / "source.yml"
+        file.write_text(f"{file.read_text()}\nqueue: heavy\n")
