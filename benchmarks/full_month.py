@@ -10,27 +10,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg2
 
 from benchmarks.processes import Seen, Watched, watch
+from benchmarks.stack import await_so, machine, moment, say, sluice
 from benchmarks.table import count, megabytes, ratio, seconds, table
 from local import airflow, report, services
-from local.home import PROJECT, Home, LocalError, open_home
+from local.home import Home, LocalError, open_home
 
 LIMIT_BYTES = 1_000_000_000
 LAYERS = ("landing", "gate_landing", "raw", "gate_raw", "staging", "gate_staging", "marts", "gate_marts", "publish")
@@ -105,26 +103,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     env = os.environ | {"SLUICE_HOME": str(folder), "SANDBOX_YELLOW_ROWS": str(given.rows)}
     runs: list[Measured] = []
     try:
-        _sluice(env, "up", "--no-run")
+        sluice(env, "up", "--no-run")
         home = open_home(folder)
         for month in months:
-            _say(f"the sandbox made {month:%Y-%m} in {_make_month(home, month):.0f} s")
-        _await(lambda: not services.cold(home), what="the fork server of warm workers", limit_seconds=120)
+            say(f"the sandbox made {month:%Y-%m} in {_make_month(home, month):.0f} s")
+        await_so(lambda: not services.cold(home), what="the fork server of warm workers", limit_seconds=120)
         for name, month, flags in (
             ("first", months[0], ()),
             ("again", months[0], ("--from-landing",)),
             ("next", months[1], ()),
         ):
             runs.append(_measure(env, home, name, month, *flags))
-            _say(_report(runs, given.rows))  # the next one takes minutes, too
+            say(_report(runs, given.rows))  # the next one takes minutes, too
     except (LocalError, OSError) as fault:
         print(f"full_month: {fault}", file=sys.stderr)
         return 1
     finally:
-        if _sluice(env, "down", "--purge", check=False) == 0:
+        if sluice(env, "down", "--purge", check=False) == 0:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            _say(f"full_month: the stack was not stopped; stop it with SLUICE_HOME={folder} ./sluice down --purge")
+            say(f"full_month: the stack was not stopped; stop it with SLUICE_HOME={folder} ./sluice down --purge")
     print(_report(runs, given.rows))
     faults = [f"{run.name}: {fault}" for run in runs for fault in run.faults]
     print("\n".join(["", *(f"FAULT: {fault}" for fault in faults)] if faults else ["", "All within the limit."]))
@@ -196,7 +194,7 @@ def _measure(env: Mapping[str, str], home: Home, name: str, month: date, *flags:
         return {name: started.pid for name, started in found if started} | {"launcher": me}
 
     with watch(roots, skip=[me]) as watched:
-        code = _sluice(env, *arguments, check=False)
+        code = sluice(env, *arguments, check=False)
     (run,) = [run for run in _runs(api) if run["dag_run_id"] not in before]
     answer = api.get(f"dags/{_SOURCE}/dagRuns/{run['dag_run_id']}/taskInstances", limit=1000)["task_instances"]
     tasks = [
@@ -261,7 +259,7 @@ def _report(runs: Sequence[Measured], rows: int) -> str:
     header += [f"{run.name}/{first.name}" for run in runs[1:]]
     return "\n".join(
         [
-            f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}; load {', '.join(f'{run.load:.1f}' for run in runs)}.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {', '.join(f'{run.load:.1f}' for run in runs)}.",
             f"{rows:,} rows: " + ", ".join(f"{run.name} is {run.what}" for run in runs) + ".",
             "Memory in MB (10^6 bytes), peaks; ratios are of CPU seconds.",
             "",
@@ -389,33 +387,12 @@ def _make_month(home: Home, month: date) -> float:
     return time.monotonic() - begun
 
 
-def _await(is_so: Callable[[], bool], *, what: str, limit_seconds: float) -> None:
-    deadline = time.monotonic() + limit_seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise LocalError(f"{what}: not there after {limit_seconds:.0f} s; see the log of its service")
-        time.sleep(0.5)
-
-
-def _sluice(env: Mapping[str, str], *arguments: str, check: bool = True) -> int:
-    """Run the launcher; what it says goes to standard error, where it is in nobody's way."""
-    done = subprocess.run([str(PROJECT / "sluice"), *arguments], env=dict(env), stdout=sys.stderr, check=False)
-    if check and done.returncode:
-        raise LocalError(f"./sluice {' '.join(arguments)} failed (exit {done.returncode}): see above")
-    return done.returncode
-
-
 def _runs(api: airflow.Api) -> list[dict[str, Any]]:
     return list(api.get(f"dags/{_SOURCE}/dagRuns", limit=100)["dag_runs"])
 
 
 def _moment(text: str | None) -> float | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else None
-
-
-def _machine() -> str:
-    memory = psutil.virtual_memory().total / 1e9
-    return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}"
+    return moment(text) if text else None
 
 
 def _next_month(month: date) -> date:
@@ -433,10 +410,6 @@ def _parser() -> argparse.ArgumentParser:
         help="which month; the other is the one after (default %(default)s)",
     )
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -334,7 +334,7 @@ def start_all(home: Home, *, say: Callable[[str], None]) -> None:
     while waiting or underway:
         for part in [part for part in waiting if ready.issuperset(part.needs)]:
             waiting.remove(part)
-            underway[part.name] = (part, _begin(home, part), time.monotonic())
+            underway[part.name] = (part, start(home, part), time.monotonic())
         for name, (part, started, since) in list(underway.items()):
             if _is_done(home, part, started, since):
                 del underway[name]
@@ -409,7 +409,8 @@ def stop_all(home: Home) -> None:
     stop(home, [service for service in services if service.name in last])
 
 
-def _begin(home: Home, part: Service | Step) -> process.Started | None:
+def start(home: Home, part: Service | Step) -> process.Started | None:
+    """Start a service that does not run, or a step that is to be done; its process, if it has one."""
     if isinstance(part, Service):
         if (started := running(home, part)) is not None:
             return started

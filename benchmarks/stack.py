@@ -1,0 +1,64 @@
+"""What benchmarks of the whole product share: a stack of their own, and what to say of the machine that it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import psutil
+
+from local.home import PROJECT, LocalError
+
+
+def sluice(env: Mapping[str, str], *arguments: str, check: bool = True) -> int:
+    """Run the launcher; what it says goes to standard error, where it is in nobody's way.
+
+    Args:
+        env: Its environment.
+        arguments: The command.
+        check: Whether a failure is an error.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        LocalError: It failed, with `check`.
+    """
+    done = subprocess.run([str(PROJECT / "sluice"), *arguments], env=dict(env), stdout=sys.stderr, check=False)
+    if check and done.returncode:
+        raise LocalError(f"./sluice {' '.join(arguments)} failed (exit {done.returncode}): see above")
+    return done.returncode
+
+
+def await_so(is_so: Callable[[], bool], *, what: str, limit_seconds: float) -> None:
+    """Wait until it is so.
+
+    Raises:
+        LocalError: It is not, in time.
+    """
+    deadline = time.monotonic() + limit_seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise LocalError(f"{what}: not there after {limit_seconds:.0f} s; see the log of its service")
+        time.sleep(0.5)
+
+
+def moment(text: str) -> float:
+    """A time as Airflow's REST API writes it, in seconds since the epoch."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def machine() -> str:
+    """The machine, in a few words."""
+    memory = psutil.virtual_memory().total / 1e9
+    return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}"
+
+
+def say(line: str) -> None:
+    """Tell whoever waits, at once and beside the results."""
+    print(line, file=sys.stderr, flush=True)
