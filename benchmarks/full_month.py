@@ -78,6 +78,7 @@ class Measured:
         counts: Rows by layer, of the month that was run.
         load: The machine's mean load meanwhile (1-minute average at the end).
         faults: What is wrong with it.
+        sizes: Bytes by what holds the rows: of the rows, and of their indexes.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Measured:
     counts: dict[str, int]
     load: float
     faults: list[str] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -210,6 +212,7 @@ def _measure(env: Mapping[str, str], home: Home, name: str, month: date, *flags:
         watched=watched,
         counts=_counts(home, month),
         load=os.getloadavg()[0],
+        sizes=_sizes(home, month),
     )
     if code or run["state"] != "success":
         failed = ", ".join(task.name for task in tasks if task.state == "failed")
@@ -280,6 +283,20 @@ def _report(runs: Sequence[Measured], rows: int) -> str:
             table(
                 ["rows of the month", *first.counts],
                 [[run.name, *(count(held) for held in run.counts.values())] for run in runs],
+            ),
+            "",
+            table(
+                ["on disk after the first", "MB", "bytes a row", "indexes: MB", "bytes a row"],
+                [
+                    [
+                        name,
+                        megabytes(held),
+                        count(held / rows),
+                        megabytes(indexes or None),
+                        count(indexes / rows if indexes else None),
+                    ]
+                    for name, (held, indexes) in first.sizes.items()
+                ],
             ),
         ]
     )
@@ -373,6 +390,28 @@ def _counts(home: Home, month: date) -> dict[str, int]:
             else:
                 row = cursor.fetchone()
                 found[layer] = int(row["held"] or 0) if row else 0
+    return found
+
+
+def _sizes(home: Home, month: date) -> dict[str, tuple[int, int]]:
+    """Bytes that the month's landing takes in S3, and that each table takes with all its rows."""
+    with report.warehouse(home) as cursor:
+        cursor.execute(
+            "select coalesce(sum(bytes), 0)::bigint as held from ops.landing where entity = 'yellow_trips' "
+            'and "partition" = %s and superseded_by is null',
+            [f"{month:%Y-%m}"],
+        )
+        row = cursor.fetchone()
+        found = {"landing (S3)": (int(row["held"]) if row else 0, 0)}
+        for name in ("raw.tlc__yellow_trips", "marts.fact_taxi_trip", "analytics.fact_taxi_trip"):
+            cursor.execute(
+                "select coalesce(sum(pg_table_size(part)), 0)::bigint as held, "
+                "coalesce(sum(pg_indexes_size(part)), 0)::bigint as indexes from (select to_regclass(%s) as part "
+                "union select relid from pg_partition_tree(to_regclass(%s))) as parts",
+                [name, name],
+            )
+            row = cursor.fetchone()
+            found[name] = (int(row["held"]), int(row["indexes"])) if row else (0, 0)
     return found
 
 
