@@ -1,7 +1,8 @@
-"""The five sources at once on one Celery worker and on two, and on one that is cold: wall time, and seconds a task.
+"""The five sources at once on one Celery worker and on two, and on one that is cold: wall time, and what a task takes.
 
 Each set-up is a stack of its own, started by the launcher, with the sandbox's usual data. A worker runs equally many
-tasks at a time in all of them, so two workers have twice the slots. Exit 1 if a run fails, or if a worker runs nothing.
+tasks at a time in all of them, so two workers have twice the slots. Prints one Markdown table. Exit 1 if a run fails,
+or if a worker runs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks.processes import watch
 from benchmarks.stack import await_so, machine, moment, say, sluice
@@ -42,7 +42,7 @@ class Measured:
     Attributes:
         setup: Which.
         wall_seconds: From the start of the first run to the end of the last.
-        by_kind: Kind of task -> the seconds of each.
+        by_kind: Kind of task -> the seconds of each, and the CPU seconds that its process took.
         by_worker: How many tasks each worker ran.
         memory: Bytes (PSS) of all workers and their tasks together, at their peak; None where the kernel does not tell.
         load: The machine's mean load meanwhile (1-minute average at the end).
@@ -51,13 +51,15 @@ class Measured:
 
     setup: Setup
     wall_seconds: float
-    by_kind: Mapping[str, Sequence[float]]
+    by_kind: Mapping[str, Sequence[tuple[float, float]]]
     by_worker: Mapping[str, int]
     memory: int | None
     load: float
     failed: Sequence[str]
 
 
+KINDS = {"dbt": ("staging.", "marts."), "gate": ("gate_",), "load": ("raw.load_",)}
+"""Kind of task -> how the ids of its tasks begin"""
 SETUPS = (Setup("one", 1), Setup("two", 2), Setup("one, cold", 1, is_warm=False))
 
 
@@ -105,30 +107,34 @@ def measure(setup: Setup) -> Measured:
 
 def report(found: Sequence[Measured]) -> str:
     """The table, and on what machine it was measured."""
-    kinds = [kind for kind in ("dbt", "gate", "load", "fetch") if any(one.by_kind.get(kind) for one in found)]
-    rows = []
-    for one in found:
-        medians = (statistics.median(took) if (took := one.by_kind.get(kind)) else None for kind in kinds)
-        rows.append(
-            [
-                one.setup.name,
-                str(one.setup.workers * workers.slots()),
-                seconds(one.wall_seconds),
-                ratio(one.wall_seconds, found[0].wall_seconds),
-                *map(seconds, medians),
-                " + ".join(str(count) for _, count in sorted(one.by_worker.items())),
-                megabytes(one.memory),
-            ]
-        )
-    header = ["workers", "slots", "s", f"s/{found[0].setup.name}", *(f"{kind} task: s" for kind in kinds)]
+    rows = [
+        [
+            one.setup.name,
+            str(one.setup.workers * workers.slots()),
+            seconds(one.wall_seconds),
+            ratio(one.wall_seconds, found[0].wall_seconds),
+            *(seconds(median) for kind in KINDS for median in _medians(one.by_kind.get(kind, ()))),
+            " + ".join(str(count) for _, count in sorted(one.by_worker.items())),
+            megabytes(one.memory),
+        ]
+        for one in found
+    ]
+    header = ["workers", "slots", "s", f"s/{found[0].setup.name}"]
+    header += [cell for kind in KINDS for cell in (f"{kind}: s", "CPU s")]
     return "\n".join(
         [
             f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {', '.join(f'{one.load:.1f}' for one in found)}.",
-            "Seconds of tasks are medians; MB are the workers' with their tasks (PSS, 10^6 bytes), at the peak.",
+            "Seconds and CPU seconds of a task are medians; MB are the workers' with their tasks (PSS, 10^6 bytes).",
             "",
             table([*header, "tasks", "MB"], rows),
         ]
     )
+
+
+def _medians(took: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
+    if not took:
+        return None, None
+    return statistics.median(wall for wall, _ in took), statistics.median(cpu for _, cpu in took)
 
 
 def faults_of(one: Measured) -> list[str]:
@@ -153,10 +159,12 @@ def _run(home: Home, setup: Setup) -> Measured:
         runs.follow(api, begun, say=say)
     of_runs = [api.get(f"dags/{run.source}/dagRuns/{run.run_id}") for run in begun]
     tasks = [task for run in begun for task in run.tasks if task["start_date"] and task["end_date"]]
-    by_kind: dict[str, list[float]] = {}
+    cpu = {seen.title: seen.cpu_seconds for seen in watched.processes.values()}
+    by_kind: dict[str, list[tuple[float, float]]] = {}
     for task in tasks:
-        if task["state"] == "success" and (kind := _kind(task)):
-            by_kind.setdefault(kind, []).append(moment(task["end_date"]) - moment(task["start_date"]))
+        kind = next((kind for kind, begin in KINDS.items() if task["task_id"].startswith(begin)), None)
+        if kind and task["state"] == "success" and (used := cpu.get(f"airflow worker -- {task['id']}")) is not None:
+            by_kind.setdefault(kind, []).append((moment(task["end_date"]) - moment(task["start_date"]), used))
     return Measured(
         setup=setup,
         wall_seconds=max(moment(one["end_date"]) for one in of_runs)
@@ -181,12 +189,6 @@ def _cool(home: Home) -> None:
 
 def _always(env: Mapping[str, str]) -> Callable[[Home], Mapping[str, str]]:
     return lambda _: env
-
-
-def _kind(task: Mapping[str, Any]) -> str | None:
-    name = str(task["task_id"])
-    kinds = {"staging.": "dbt", "marts.": "dbt", "gate_": "gate", "raw.load": "load", "landing.fetch": "fetch"}
-    return next((kind for prefix, kind in kinds.items() if name.startswith(prefix)), None)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from benchmarks.workers import Measured, Setup, faults_of, report
 
 
 def measured(setup: Setup, wall_seconds: float, by_worker: dict[str, int], failed: tuple[str, ...] = ()) -> Measured:
-    return Measured(setup, wall_seconds, {"dbt": [1, 9, 2], "gate": [3]}, by_worker, 900_000_000, 1.5, failed)
+    return Measured(setup, wall_seconds, {"dbt": [(1, 0.7), (9, 0.9), (2, 0.8)]}, by_worker, 900_000_000, 1.5, failed)
 
 
 ONE = measured(Setup("one", 1), 100, {"worker-1": 90})
@@ -14,9 +14,9 @@ def test_a_set_up_stands_beside_the_first_one_with_the_medians_of_its_tasks() ->
     two = measured(Setup("two", 2), 60, {"worker-2": 40, "worker-1": 50})
     *_, header, _, _, row = report([ONE, two]).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert [cell.strip() for cell in header.strip("|").split("|")][2:6] == ["s", "s/one", "dbt task: s", "gate task: s"]
+    assert [cell.strip() for cell in header.strip("|").split("|")][2:7] == ["s", "s/one", "dbt: s", "CPU s", "gate: s"]
     assert cells[0] == "two"
-    assert cells[2:] == ["60.0", "0.60", "2.0", "3.0", "50 + 40", "900"]
+    assert cells[2:] == ["60.0", "0.60", "2.0", "0.8", "-", "-", "-", "-", "50 + 40", "900"]
 
 
 def test_a_worker_that_runs_nothing_and_a_run_that_fails_are_faults() -> None:
