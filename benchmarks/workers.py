@@ -1,8 +1,8 @@
-"""The five sources at once on one Celery worker and on two, and on one that is cold: wall time, and what a task takes.
+"""The five sources at once on one Celery worker and on two: wall time; and what a task takes on a worker warm and cold.
 
 Each set-up is a stack of its own, started by the launcher, with the sandbox's usual data. A worker runs equally many
-tasks at a time in all of them, so two workers have twice the slots. Prints one Markdown table. Exit 1 if a run fails,
-or if a worker runs nothing.
+tasks at a time in both, so two workers have twice the slots. Then one source is rebuilt from its landing, by a worker
+that holds everything before it forks and by one that does not. Exit 1 if a run fails, or if a worker runs nothing.
 """
 
 from __future__ import annotations
@@ -13,43 +13,38 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.processes import watch
+from benchmarks.processes import Watched, watch
 from benchmarks.stack import await_so, machine, moment, say, sluice
 from benchmarks.table import megabytes, ratio, seconds, table
 from local import airflow, runs, services, workers
 from local.home import Home, LocalError, open_home
 
-
-@dataclass(frozen=True)
-class Setup:
-    """A set-up of workers: their number, and whether they hold everything before they fork."""
-
-    name: str
-    workers: int
-    is_warm: bool = True
+KINDS = {"dbt": ("staging.", "marts."), "gate": ("gate_",), "load": ("raw.load_",)}
+"""Kind of task -> how the ids of its tasks begin"""
+REBUILT = "openweather"
+"""the source whose tasks are measured warm and cold: small, so that starting is what they mostly do"""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a set-up took.
+class Took:
+    """What runs took together.
 
     Attributes:
-        setup: Which.
         wall_seconds: From the start of the first run to the end of the last.
-        by_kind: Kind of task -> the seconds of each, and the CPU seconds that its process took.
+        by_kind: Kind of task -> the seconds of each, and the CPU seconds of its process.
         by_worker: How many tasks each worker ran.
-        memory: Bytes (PSS) of all workers and their tasks together, at their peak; None where the kernel does not tell.
-        load: The machine's mean load meanwhile (1-minute average at the end).
+        memory: Bytes (PSS) of all workers and their tasks, at the peak; None where the kernel does not tell.
+        load: The machine's load (1-minute average) at the end.
         failed: Runs that failed.
     """
 
-    setup: Setup
     wall_seconds: float
     by_kind: Mapping[str, Sequence[tuple[float, float]]]
     by_worker: Mapping[str, int]
@@ -58,46 +53,40 @@ class Measured:
     failed: Sequence[str]
 
 
-KINDS = {"dbt": ("staging.", "marts."), "gate": ("gate_",), "load": ("raw.load_",)}
-"""Kind of task -> how the ids of its tasks begin"""
-SETUPS = (Setup("one", 1), Setup("two", 2), Setup("one, cold", 1, is_warm=False))
-
-
 def main() -> int:
     """Run the benchmark.
 
     Returns:
         0 when all went well, else 1.
     """
-    found = []
     try:
-        for setup in SETUPS:
-            found.append(measure(setup))
-            say(report(found))  # the next one takes minutes, too
+        with stack(1) as home:
+            together, rebuilt = {1: run(home, runs.sources())}, warm_and_cold(home)
+        say(report(together, rebuilt))  # the next one takes minutes, too
+        with stack(2) as home:
+            together[2] = run(home, runs.sources())
     except (LocalError, OSError) as fault:
         print(f"workers: {fault}", file=sys.stderr)
         return 1
-    print(report(found))
-    faults = [fault for one in found for fault in faults_of(one)]
+    print(report(together, rebuilt))
+    faults = [*faults_of(together), *(f"{REBUILT} has failed, {name}" for name, one in rebuilt.items() if one.failed)]
     print("\n".join(["", *(f"FAULT: {fault}" for fault in faults)]))
     return 1 if faults else 0
 
 
-def measure(setup: Setup) -> Measured:
-    """Start a stack with these workers, run the five sources at once, and take it down.
+@contextmanager
+def stack(number: int) -> Iterator[Home]:
+    """A stack with so many workers; afterwards nothing is left of it.
 
     Raises:
-        LocalError: The stack does not start.
+        LocalError: It does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass
-    env = os.environ | {"SLUICE_HOME": str(folder), "SLUICE_WORKERS": str(setup.workers)}
+    env = os.environ | {"SLUICE_HOME": str(folder), "SLUICE_WORKERS": str(number)}
     try:
         sluice(env, "up", "--no-run")
-        home = open_home(folder)
-        if not setup.is_warm:
-            _cool(home)
-        return _run(home, setup)
+        yield open_home(folder)
     finally:
         if sluice(env, "down", "--purge", check=False) == 0:
             shutil.rmtree(folder, ignore_errors=True)
@@ -105,48 +94,8 @@ def measure(setup: Setup) -> Measured:
             say(f"workers: the stack was not stopped; stop it with SLUICE_HOME={folder} ./sluice down --purge")
 
 
-def report(found: Sequence[Measured]) -> str:
-    """The table, and on what machine it was measured."""
-    rows = [
-        [
-            one.setup.name,
-            str(one.setup.workers * workers.slots()),
-            seconds(one.wall_seconds),
-            ratio(one.wall_seconds, found[0].wall_seconds),
-            *(seconds(median) for kind in KINDS for median in _medians(one.by_kind.get(kind, ()))),
-            " + ".join(str(count) for _, count in sorted(one.by_worker.items())),
-            megabytes(one.memory),
-        ]
-        for one in found
-    ]
-    header = ["workers", "slots", "s", f"s/{found[0].setup.name}"]
-    header += [cell for kind in KINDS for cell in (f"{kind}: s", "CPU s")]
-    return "\n".join(
-        [
-            f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {', '.join(f'{one.load:.1f}' for one in found)}.",
-            "Seconds and CPU seconds of a task are medians; MB are the workers' with their tasks (PSS, 10^6 bytes).",
-            "",
-            table([*header, "tasks", "MB"], rows),
-        ]
-    )
-
-
-def _medians(took: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
-    if not took:
-        return None, None
-    return statistics.median(wall for wall, _ in took), statistics.median(cpu for _, cpu in took)
-
-
-def faults_of(one: Measured) -> list[str]:
-    """What is wrong with a measurement, a sentence each."""
-    faults = [f"{one.setup.name}: the run of {source} has failed" for source in one.failed]
-    if len(one.by_worker) != one.setup.workers:
-        ran = ", ".join(sorted(one.by_worker)) or "none"
-        faults.append(f"{one.setup.name}: of {one.setup.workers} workers tasks were run by {ran} alone")
-    return faults
-
-
-def _run(home: Home, setup: Setup) -> Measured:
+def run(home: Home, sources: Sequence[str], *, from_landing: bool = False) -> Took:
+    """Run sources at once and wait for them."""
     api = airflow.Api(home)
     own = [service for service in services.of(home) if service.name in workers.names(home)]
 
@@ -155,36 +104,95 @@ def _run(home: Home, setup: Setup) -> Measured:
         return {name: started.pid for name, started in found if started}
 
     with watch(roots) as watched:
-        begun = [runs.trigger(api, name, {}) for name in runs.sources()]
+        begun = [runs.trigger(api, name, {"from_landing": True} if from_landing else {}) for name in sources]
         runs.follow(api, begun, say=say)
-    of_runs = [api.get(f"dags/{run.source}/dagRuns/{run.run_id}") for run in begun]
-    tasks = [task for run in begun for task in run.tasks if task["start_date"] and task["end_date"]]
-    cpu = {seen.title: seen.cpu_seconds for seen in watched.processes.values()}
-    by_kind: dict[str, list[tuple[float, float]]] = {}
-    for task in tasks:
-        kind = next((kind for kind, begin in KINDS.items() if task["task_id"].startswith(begin)), None)
-        if kind and task["state"] == "success" and (used := cpu.get(f"airflow worker -- {task['id']}")) is not None:
-            by_kind.setdefault(kind, []).append((moment(task["end_date"]) - moment(task["start_date"]), used))
-    return Measured(
-        setup=setup,
-        wall_seconds=max(moment(one["end_date"]) for one in of_runs)
-        - min(moment(one["start_date"]) for one in of_runs),
-        by_kind=by_kind,
+    ended = [api.get(f"dags/{one.source}/dagRuns/{one.run_id}") for one in begun]
+    tasks = [task for one in begun for task in one.tasks]
+    return Took(
+        wall_seconds=max(moment(one["end_date"]) for one in ended) - min(moment(one["start_date"]) for one in ended),
+        by_kind=_by_kind(tasks, watched),
         by_worker=Counter(str(task["hostname"]) for task in tasks if task["hostname"]),
         memory=watched.together,
         load=os.getloadavg()[0],
-        failed=[run.source for run in begun if run.state != "success"],
+        failed=[one.source for one in begun if one.state != "success"],
     )
 
 
-def _cool(home: Home) -> None:
-    """Start the workers again without what they hold, as Celery starts them by itself."""
+def warm_and_cold(home: Home) -> dict[str, Took]:
+    """Rebuild a source from its landing on the workers as they are, and on workers that hold nothing."""
+    warm = run(home, [REBUILT], from_landing=True)
     for service in services.of(home):
         if service.name in workers.names(home):
             services.stop(home, [service])
             env = {name: value for name, value in service.env(home).items() if name != "SLUICE_WARM"}
             services.start(home, replace(service, env=_always(env)))
             await_so(partial(service.is_ready, home), what=f"{service.name}, cold", limit_seconds=120)
+    return {"warm": warm, "cold": run(home, [REBUILT], from_landing=True)}
+
+
+def report(together: Mapping[int, Took], rebuilt: Mapping[str, Took]) -> str:
+    """The tables, and on what machine they were measured."""
+    one = next(iter(together.values())).wall_seconds
+    loads = ", ".join(f"{took.load:.1f}" for took in (*together.values(), *rebuilt.values()))
+    return "\n".join(
+        [
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; load {loads}.",
+            "Memory in MB (10^6 bytes): PSS of workers and tasks together, at the peak.",
+            "",
+            table(
+                ["workers", "slots", "s", "s/one", "tasks", "MB"],
+                [
+                    [
+                        str(number),
+                        str(number * workers.slots()),
+                        seconds(took.wall_seconds),
+                        ratio(took.wall_seconds, one),
+                        " + ".join(str(ran) for _, ran in sorted(took.by_worker.items())),
+                        megabytes(took.memory),
+                    ]
+                    for number, took in together.items()
+                ],
+            ),
+            "",
+            f"A task of {REBUILT} from its landing, medians; CPU seconds are those of the task's own process.",
+            "",
+            table(
+                ["worker", *(cell for kind in KINDS for cell in (f"{kind}: s", "CPU s"))],
+                [
+                    [name, *(seconds(one) for kind in KINDS for one in medians(took.by_kind.get(kind, ())))]
+                    for name, took in rebuilt.items()
+                ],
+            ),
+        ]
+    )
+
+
+def medians(took: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
+    """The median of the seconds, and of the CPU seconds; None where there are none."""
+    if not took:
+        return None, None
+    return statistics.median(wall for wall, _ in took), statistics.median(cpu for _, cpu in took)
+
+
+def faults_of(together: Mapping[int, Took]) -> list[str]:
+    """What is wrong with the runs of each number of workers, a sentence each."""
+    faults = []
+    for number, took in together.items():
+        faults += [f"workers {number}: the run of {source} has failed" for source in took.failed]
+        if len(took.by_worker) != number:
+            faults.append(f"workers {number}: tasks were run by {', '.join(sorted(took.by_worker)) or 'none'} alone")
+    return faults
+
+
+def _by_kind(tasks: Sequence[Mapping[str, str]], watched: Watched) -> dict[str, list[tuple[float, float]]]:
+    cpu = {seen.title: seen.cpu_seconds for seen in watched.processes.values()}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for task in tasks:
+        kind = next((kind for kind, begin in KINDS.items() if task["task_id"].startswith(begin)), None)
+        used = cpu.get(f"airflow worker -- {task['id']}")
+        if kind and used is not None and task["state"] == "success":
+            found.setdefault(kind, []).append((moment(task["end_date"]) - moment(task["start_date"]), used))
+    return found
 
 
 def _always(env: Mapping[str, str]) -> Callable[[Home], Mapping[str, str]]:

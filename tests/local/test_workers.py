@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local import airflow, ports, services, workers
+from local import airflow, ports, process, services, workers
 from local.home import Home, LocalError, open_home
 from tests.pipeline.test_model import RIGHT
 
@@ -104,3 +104,14 @@ def test_a_broker_that_cannot_be_used_is_named_without_its_password(
     with pytest.raises(LocalError, match=f"at 127.0.0.1:{port}/0 does not answer, or refuses the password") as refused:
         workers.check_broker(home)
     assert "hush" not in str(refused.value)
+
+
+def test_workers_that_an_earlier_up_has_started_are_stopped_too(home: Home) -> None:
+    started = {}
+    for name in ("worker-2", "broker"):
+        started[name] = process.spawn(["sleep", "600"], env={}, log=home.logs / "sleep.log", cwd=home.path)
+        process.write_record(home.run / f"{name}.json", started[name])
+    assert services.of(home) == services.SERVICES
+    services.stop_all(home)
+    assert not any(map(process.is_running, started.values()))
+    assert not list(home.run.iterdir())
