@@ -95,6 +95,17 @@ def reserve_from(first: int, *, along: Iterable[int] = (), fits: Callable[[int],
     raise OSError(f"no free port on {BIND} from {first} upwards: stop what listens there")
 
 
+def keep(port: int) -> None:
+    """Reserve a port on which a service of ours listens already, as far as another launcher has not."""
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind((BIND, port))
+    except OSError:
+        mark.close()
+    else:
+        _held[port] = mark
+
+
 def _mark(port: int) -> socket.socket | None:
     if port in _held or not 0 < port <= _HIGHEST:
         return None

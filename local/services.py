@@ -296,7 +296,10 @@ def _retired(home: Home) -> list[Service]:
 def choose_ports(home: Home) -> None:
     """Give each service that does not run a free port, the remembered or usual one if possible; say so if not."""
     for service in of(home):
-        if service.port is None or (service.name in home.ports and running(home, service) is not None):
+        if service.port is None:
+            continue
+        if service.name in home.ports and running(home, service) is not None:
+            ports.keep(home.ports[service.name])  # should it be started again, nobody else gets it in between
             continue
         inner = [(name, service.port + 1) for name in service.inner_ports]
         for name, first in [(service.name, service.port), *inner]:
@@ -330,6 +333,7 @@ def start_all(home: Home, *, say: Callable[[str], None]) -> None:
     waiting: list[Service | Step] = [*steps, *services]
     underway: dict[str, tuple[Service | Step, process.Started | None, float]] = {}
     ready: set[str] = set()
+    at_work: dict[str, process.Started] = {}
     begun = time.monotonic()
     while waiting or underway:
         for part in [part for part in waiting if ready.issuperset(part.needs)]:
@@ -339,8 +343,12 @@ def start_all(home: Home, *, say: Callable[[str], None]) -> None:
             if _is_done(home, part, started, since):
                 del underway[name]
                 ready.add(name)
-                if isinstance(part, Service):
+                if isinstance(part, Service) and started is not None:
+                    at_work[name] = started
                     say(f"{name} is ready ({time.monotonic() - begun:.1f} s)")
+        for name, started in at_work.items():
+            # what answered in its place was another's, and what needs it would be waited for in vain
+            _refuse_ended(home, name, started)
         if underway:
             time.sleep(0.1)
 
@@ -454,17 +462,19 @@ def _is_done(home: Home, part: Service | Step, started: process.Started | None, 
             home.state.setdefault("steps", {})[part.name] = part.key(home)
             home.save()
         return True
+    assert started is not None  # noqa: S101 - a service always is a process
+    _refuse_ended(home, part.name, started)
     if part.is_ready(home):
         return True
-    assert started is not None  # noqa: S101 - a service always is a process
-    fault = None
-    if not process.is_running(started):
-        fault = "ended while starting"
-    elif time.monotonic() - since > 180:
-        fault = "is not ready after 180 s"
-    if fault:
-        raise LocalError(f"{part.name} {fault}; the end of {log}:\n{stack.tail(log)}")
+    if time.monotonic() - since > 180:
+        raise LocalError(f"{part.name} is not ready after 180 s; the end of {log}:\n{stack.tail(log)}")
     return False
+
+
+def _refuse_ended(home: Home, name: str, started: process.Started) -> None:
+    if not process.is_running(started):
+        log = home.logs / f"{name}.log"
+        raise LocalError(f"{name} ended while the stack was starting; the end of {log}:\n{stack.tail(log)}")
 
 
 def _common_env(home: Home) -> dict[str, str]:

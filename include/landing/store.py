@@ -328,7 +328,11 @@ class LandingStore:
             tried = other.removeprefix(f"{first}.")
             # the name of another run may begin like this one's
             if name in (STARTED, MANIFEST) and tried.isdecimal() and int(tried) > number:
-                body = self.client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
+                try:
+                    body = self.client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
+                except self.client.exceptions.NoSuchKey:
+                    # That try has ended since the listing: by a manifest, or by leaving nothing.
+                    return self._later_try(folder, run_id)
                 of_run = _run_of_claim(body) if name == STARTED else Manifest.model_validate_json(body).run_id
                 if of_run == run_id:
                     return f"s3://{self.bucket}/{other}/"

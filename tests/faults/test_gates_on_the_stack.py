@@ -87,8 +87,7 @@ def _go_bad(stack: Breakable, run: Run, layer: str) -> str:
     """Bring the batch to the gate of a layer and have it bad there; what the gate said when it had failed."""
     gate = f"gate_{layer}"
     if layer == "landing":
-        run.await_task(gate, {"failed"})
-        return run.told(gate)
+        return _await_failure(run, gate)
     table = {"raw": "openweather__observations", "staging": "stg_openweather__", "marts": OF.fact}[layer]
     with stack.postgres.stall(Where([rb"user\x00sluice_gate\x00", table.encode()], "request")) as stall:
         # what went bad before is mended by the step that makes it
@@ -98,5 +97,11 @@ def _go_bad(stack: Breakable, run: Run, layer: str) -> str:
         suffers = {"raw": BATCH.raw, "staging": BATCH.staging, "marts": marts}[layer]
         batch = f"_landing_id = (select max(_landing_id) from {OF.raw})"
         stack.rows(suffers.format(raw=OF.raw, batch=batch))
+    return _await_failure(run, gate)
+
+
+def _await_failure(run: Run, gate: str) -> str:
+    """What the gate said; only once the run is over, for until then Airflow marks the tasks behind it as failed too."""
     run.await_task(gate, {"failed"})
+    assert run.await_end() == "failed"
     return run.told(gate)

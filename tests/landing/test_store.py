@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -170,6 +171,37 @@ def test_a_run_whose_name_begins_like_another_has_nothing_to_do_with_it(store: L
         writer.add_document(b"{}")
         other.add_document(b"{}")
         assert [writer.commit({}).run_id, other.commit({}).run_id] == ["v1", "v1.2"]
+
+
+@pytest.mark.parametrize("retry_lands", [True, False], ids=["lands", "gives up"])
+def test_a_later_try_that_ends_while_it_is_looked_at_is_judged_by_what_it_left(
+    store: LandingStore, retry_lands: bool
+) -> None:
+    with ExitStack() as retries, begin(store) as first:
+        first.add_document(b'{"by": "first"}')
+        retry = retries.enter_context(begin(store))
+        retry.add_document(b'{"by": "retry"}')
+        met: list[str] = []
+
+        def end_the_retry(params: Mapping[str, Any], **_: object) -> None:
+            if params["Key"].endswith("run=manual__1.2/_started") and not met:
+                met.append("asked for a claim that is in the listing")
+                if retry_lands:
+                    retry.commit({})
+                retries.close()
+
+        store.client.meta.events.register("provide-client-params.s3.GetObject", end_the_retry)
+        try:
+            if retry_lands:
+                with pytest.raises(LandingError, match="a later try of the run has taken over"):
+                    first.commit({})
+            else:
+                first.commit({})
+        finally:
+            store.client.meta.events.unregister("provide-client-params.s3.GetObject", end_the_retry)
+    assert met
+    (landed,) = store.landings("weather", "observations")
+    assert list(store.iter_documents(landed)) == [b'{"by": "retry"}' if retry_lands else b'{"by": "first"}']
 
 
 def test_of_tries_at_the_same_moment_each_has_a_folder_and_the_last_one_lands(store: LandingStore) -> None:

@@ -1,5 +1,6 @@
 """Free ports: taken ones are stepped over, and two launchers never choose the same."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local import ports, services
+from local import ports, process, services
 from local.home import PROJECT, Home, open_home
 
 
@@ -53,3 +54,24 @@ def test_chosen_ports_are_told_when_not_the_usual_and_kept_for_the_next_time(
     assert f"port {taken} is taken: docs listens on {home.ports['docs']}" in told
     assert open_home(tmp_path).ports == home.ports
     assert len(set(home.ports.values())) == len(home.ports)
+
+
+def test_the_port_of_a_service_that_runs_is_kept_for_it_should_it_be_started_again(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind((ports.HOST, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        home = open_home(tmp_path)
+        home.ports["docs"] = port
+        process.write_record(home.run / "docs.json", own_process())
+        services.choose_ports(home)
+    assert home.ports["docs"] == port
+    code = f"from local import ports; print(ports.reserve({port}))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True)
+    assert other.stdout == "False\n"
+
+
+def own_process() -> process.Started:
+    moment = process.moment_of(os.getpid())
+    assert moment is not None
+    return process.Started(os.getpid(), moment)
