@@ -65,7 +65,7 @@ def test_the_broker_listens_on_loopback_and_wants_its_password(stack: Breakable)
     assert stack.secret("broker") not in " ".join(broker.cmdline())
     with (
         redis.Redis("127.0.0.1", stack.port("broker")) as stranger,
-        pytest.raises(redis.AuthenticationError, match="(?i)authenticat"),
+        pytest.raises(redis.AuthenticationError, match=r"(?i)authenticat"),
     ):
         stranger.llen("default")
 
