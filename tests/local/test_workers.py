@@ -112,6 +112,9 @@ def test_workers_that_an_earlier_up_has_started_are_stopped_too(home: Home) -> N
         started[name] = process.spawn(["sleep", "600"], env={}, log=home.logs / "sleep.log", cwd=home.path)
         process.write_record(home.run / f"{name}.json", started[name])
     assert services.of(home) == services.SERVICES
-    services.stop_all(home)
-    assert not any(map(process.is_running, started.values()))
-    assert not list(home.run.iterdir())
+    try:
+        services.stop_all(home)
+        assert not any(map(process.is_running, started.values()))
+        assert not list(home.run.iterdir())
+    finally:
+        process.stop(started.values())
