@@ -42,7 +42,7 @@ class Took:
         by_worker: How many tasks each worker ran.
         memory: Bytes (PSS) of all workers and their tasks, at the peak; None where the kernel does not tell.
         load: The machine's load (1-minute average) at the end.
-        failed: Runs that failed.
+        failed: Sources that have published nothing.
     """
 
     wall_seconds: float
@@ -104,7 +104,8 @@ def run(home: Home, sources: Sequence[str], *, from_landing: bool = False) -> To
         return {name: started.pid for name, started in found if started}
 
     with watch(roots) as watched:
-        begun = [runs.trigger(api, name, {"from_landing": True} if from_landing else {}) for name in sources]
+        conf = {"from_landing": True, "all_landings": True} if from_landing else {}
+        begun = [runs.trigger(api, name, conf) for name in sources]
         runs.follow(api, begun, say=say)
     ended = [api.get(f"dags/{one.source}/dagRuns/{one.run_id}") for one in begun]
     tasks = [task for one in begun for task in one.tasks]
@@ -114,7 +115,7 @@ def run(home: Home, sources: Sequence[str], *, from_landing: bool = False) -> To
         by_worker=Counter(str(task["hostname"]) for task in tasks if task["hostname"]),
         memory=watched.together,
         load=os.getloadavg()[0],
-        failed=[one.source for one in begun if one.state != "success"],
+        failed=[one.source for one in begun if not one.is_published],
     )
 
 
