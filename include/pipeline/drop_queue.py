@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
@@ -71,12 +72,12 @@ class DropQueueTrigger(SqsSensorTrigger):
         """The keys that the next messages tell of, and those of the messages that come right behind them."""
         found = messages = list(await self.poke(client=client))
         self.wait_time_seconds = _MORE_SECONDS
-        try:
+        # what is received is no longer in the queue: should the next question fail, it rings all the same
+        with suppress(Exception):
             while messages and len(found) < _MOST_MESSAGES:
                 messages = list(await self.poke(client=client))
                 found = found + messages
-        finally:
-            self.wait_time_seconds = _LONG_POLL_SECONDS
+        self.wait_time_seconds = _LONG_POLL_SECONDS
         return list(dict.fromkeys(arrived_keys(found)))
 
 
