@@ -11,11 +11,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import boto3
 
 from local import airflow
 from local.airflow import Api
@@ -24,10 +22,8 @@ from tests import amazon
 from tests.e2e.conftest import PROJECT, Stack
 from tests.waiting import wait_until
 
-REGION = "us-east-1"
 PATIENCE = 420.0
 """seconds until a test gives up: a machine may be slow, and nothing is waited for that does not come"""
-ACCESS = {"aws_access_key_id": "dropper", "aws_secret_access_key": "a-key-of-moto", "region_name": REGION}
 CONFIGURATION = """\
 [secrets]
 backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
@@ -45,14 +41,12 @@ class Dropping(Stack):
 
     Attributes:
         environment: What the launcher is called with.
-        s3: moto's S3, as somebody who drops files has it.
-        sqs: moto's SQS.
+        bell: moto's S3 and SQS.
         queue: URL of the queue.
     """
 
     environment: Mapping[str, str]
-    s3: Any = field(repr=False)
-    sqs: Any = field(repr=False)
+    bell: amazon.Bell
     queue: str
 
     def sluice(self, *arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
@@ -73,7 +67,7 @@ class Dropping(Stack):
 
     def drop(self, key: str, content: bytes) -> None:
         """Put a file into the drop zone."""
-        self.s3.put_object(Bucket=airflow.BUCKET, Key=f"drop/{key}", Body=content)
+        self.bell.s3.put_object(Bucket=airflow.BUCKET, Key=f"drop/{key}", Body=content)
 
     def switch(self, dag_id: str, *, on: bool) -> None:
         """Unpause or pause a DAG."""
@@ -85,11 +79,9 @@ class Dropping(Stack):
 
     def is_at_rest(self) -> bool:
         """Whether the queue is empty, and no run is under way or to come."""
-        counts = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["All"])["Attributes"]
-        left = int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
         waiting = self.rows("select count(*) from asset_dag_run_queue", database="airflow")
         under_way = self.rows("select count(*) from dag_run where state in ('queued', 'running')", database="airflow")
-        return (left, waiting, under_way) == (0, [(0,)], [(0,)])
+        return (self.bell.left(self.queue), waiting, under_way) == (0, [(0,)], [(0,)])
 
     def await_rest(self) -> None:
         """Wait until all that was dropped is dealt with."""
@@ -112,27 +104,13 @@ def dropping(sandbox: Mapping[str, str]) -> Iterator[Dropping]:
     folder = Path(tempfile.mkdtemp(prefix="sluice-drop-"))
     folder.chmod(0o755)
     with amazon.endpoint() as url:
-        s3, sqs = (boto3.client(one, endpoint_url=url, **ACCESS) for one in ("s3", "sqs"))
-        queue = sqs.create_queue(QueueName="sluice-drop")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        s3.create_bucket(Bucket=airflow.BUCKET)
-        rules = [{"Name": "prefix", "Value": "drop/"}]  # as infra/templates/buckets.yaml
-        told = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": {"FilterRules": rules}}}
-        s3.put_bucket_notification_configuration(
-            Bucket=airflow.BUCKET, NotificationConfiguration={"QueueConfigurations": [told]}
-        )
-        made = Dropping(
-            PROJECT, folder / "home", environment={**sandbox, "SLUICE_DROP_QUEUE": queue}, s3=s3, sqs=sqs, queue=queue
-        )
+        bell = amazon.bell(url, airflow.BUCKET)
+        queue = bell.make_queue("sluice-drop")
+        environment = {**sandbox, "SLUICE_DROP_QUEUE": queue}
+        made = Dropping(PROJECT, folder / "home", environment, bell, queue)
         home = open_home(made.home)
         file = made.home / "connections.json"
-        connection = {
-            "conn_type": "aws",
-            "login": ACCESS["aws_access_key_id"],
-            "password": ACCESS["aws_secret_access_key"],
-            "extra": {"endpoint_url": url, "region_name": REGION},
-        }
-        file.write_text(json.dumps({"sluice_s3": connection}))
+        file.write_text(json.dumps({"sluice_s3": json.loads(amazon.connection(url))}))
         (home.airflow / "airflow.cfg").write_text(CONFIGURATION.format(file=file))
         try:
             started = made.sluice("up", "--no-run")

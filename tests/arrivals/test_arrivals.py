@@ -1,4 +1,4 @@
-"""A file is put into the drop zone: S3's event, the queue, Airflow's triggerer and scheduler, and rows that readers see.
+"""A file is put into the drop zone: S3's event, the queue, Airflow's triggerer and scheduler, rows that readers see.
 
 The tests share a stack, and go on from one another in the order they stand here.
 """
@@ -93,9 +93,9 @@ def test_a_month_of_trips_is_published_and_its_api_not_asked_for_trips(stack: Dr
 
 def test_many_files_are_loaded_by_few_runs_and_those_of_nobody_are_told_of(stack: Dropping) -> None:
     """Whatever their names; an upload that is not completed is no file yet."""
-    begun = stack.s3.create_multipart_upload(Bucket=airflow.BUCKET, Key="drop/driven/sessions/half.csv")
+    begun = stack.bell.s3.create_multipart_upload(Bucket=airflow.BUCKET, Key="drop/driven/sessions/half.csv")
     upload: dict[str, Any] = {"Bucket": begun["Bucket"], "Key": begun["Key"], "UploadId": begun["UploadId"]}
-    part = stack.s3.upload_part(**upload, PartNumber=1, Body=session(FILES))
+    part = stack.bell.s3.upload_part(**upload, PartNumber=1, Body=session(FILES))
     stack.drop("nosuch/a.csv", b"x")
     stack.drop("driven/b.txt", b"x")
     for number in range(FILES):
@@ -108,7 +108,9 @@ def test_many_files_are_loaded_by_few_runs_and_those_of_nobody_are_told_of(stack
     assert "drop/nosuch/a.csv: 'nosuch' is no source" in told
     assert "drop/driven/b.txt: no entity of driven takes it" in told
 
-    stack.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    stack.bell.s3.complete_multipart_upload(
+        **upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    )
     await_published(stack, [FILES])
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from airflow.sdk import Asset, AssetAlias
 
@@ -22,51 +21,23 @@ from include.pipeline.model import Source, load_source
 from include.pipeline.partition import RunPartition
 from include.pipeline.steps import fetch_files, fetch_stand_ins
 from tests import amazon
+from tests.amazon import Bell
 from tests.conftest import S3, Warehouse
 from tests.waiting import wait_until
 
 DAY = RunPartition("2026-11-21", datetime(2026, 11, 21, tzinfo=UTC))
-ACCESS = {"aws_access_key_id": "key", "aws_secret_access_key": "a-key-of-moto", "region_name": "us-east-1"}
-
-
-@dataclass(frozen=True)
-class Bell:
-    """A bucket that tells a queue, at moto."""
-
-    s3: Any
-    sqs: Any
-    url: str
-
-    def drop(self, key: str) -> None:
-        self.s3.put_object(Bucket="lake", Key=key, Body=b"x")
-
-    def make_queue(self, name: str) -> str:
-        queue = self.sqs.create_queue(QueueName=name)["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        told = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
-        self.s3.put_bucket_notification_configuration(
-            Bucket="lake", NotificationConfiguration={"QueueConfigurations": [told]}
-        )
-        return str(queue)
-
-    def left(self, queue: str) -> int:
-        told = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-        return int(told["ApproximateNumberOfMessages"]) + int(told["ApproximateNumberOfMessagesNotVisible"])
 
 
 @pytest.fixture
 def bell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bell]:
+    """A bucket and a queue at moto, and the connection to them."""
     with amazon.endpoint() as url:
-        s3, sqs = (boto3.client(one, endpoint_url=url, **ACCESS) for one in ("s3", "sqs"))  # type: ignore[call-overload]
-        s3.create_bucket(Bucket="lake")
-        connection = {
-            "conn_type": "aws",
-            "login": "key",
-            "password": "a-key-of-moto",
-            "extra": {"endpoint_url": url, "region_name": "us-east-1"},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_SLUICE_S3", json.dumps(connection))
-        yield Bell(s3, sqs, url)
+        monkeypatch.setenv("AIRFLOW_CONN_SLUICE_S3", amazon.connection(url))
+        yield amazon.bell(url, "lake")
+
+
+def drop(bell: Bell, key: str) -> None:
+    bell.s3.put_object(Bucket=bell.bucket, Key=key, Body=b"x")
 
 
 @pytest.fixture
@@ -85,24 +56,24 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     drop_queue.log.removeHandler(handler)
 
 
-def ring(queue: str) -> Any:
+def ring(queue: str) -> dict[str, Any]:
     """The trigger's event, made as the triggerer makes the trigger: from what was kept of it."""
     _, kept = DropQueueTrigger(queue, "sluice_s3").serialize()
     trigger = DropQueueTrigger(**kept)
 
-    async def first() -> Any:
-        return await asyncio.wait_for(anext(trigger.run()), 60)
+    async def first() -> dict[str, Any]:
+        return dict((await asyncio.wait_for(anext(trigger.run()), 60)).payload)
 
-    return asyncio.run(first()).payload
+    return asyncio.run(first())
 
 
 def test_files_that_arrive_together_ring_once_by_the_names_they_have(bell: Bell) -> None:
     """S3's own test message and objects elsewhere ring for nothing; the queue is empty behind it."""
     queue = bell.make_queue("drop")  # which puts an s3:TestEvent first
-    bell.drop("landing/elsewhere.csv")
+    drop(bell, "landing/elsewhere.csv")
     for number in range(24):
-        bell.drop(f"drop/driven/sessions/{number} of 24+é%.csv")
-    bell.drop("drop/driven/sessions/0 of 24+é%.csv")
+        drop(bell, f"drop/driven/sessions/{number} of 24+é%.csv")
+    drop(bell, "drop/driven/sessions/0 of 24+é%.csv")
     told = ring(queue)
     assert told["count"] == 24
     assert "drop/driven/sessions/0 of 24+é%.csv" in told["files"]
@@ -116,14 +87,14 @@ def test_a_queue_that_does_not_answer_is_said_in_a_line_and_asked_again(
     monkeypatch.setattr(drop_queue, "_PAUSE_SECONDS", 0.05)
     queue = f"{bell.url}/123456789012/late"
 
-    async def unreachable_then_there() -> Any:
+    async def unreachable_then_there() -> list[str]:
         event = asyncio.ensure_future(anext(DropQueueTrigger(queue, "sluice_s3").run()))
         await asyncio.to_thread(wait_until, lambda: bool(lines), "the trigger has said that it reaches no queue")
         await asyncio.to_thread(bell.make_queue, "late")
-        await asyncio.to_thread(bell.drop, "drop/driven/sessions/a.csv")
-        return await asyncio.wait_for(event, 60)
+        await asyncio.to_thread(drop, bell, "drop/driven/sessions/a.csv")
+        return list((await asyncio.wait_for(event, 60)).payload["files"])
 
-    assert asyncio.run(unreachable_then_there()).payload["files"] == ["drop/driven/sessions/a.csv"]
+    assert asyncio.run(unreachable_then_there()) == ["drop/driven/sessions/a.csv"]
     line = lines[0]
     assert "does not answer" in line
     assert queue in line
@@ -131,13 +102,17 @@ def test_a_queue_that_does_not_answer_is_said_in_a_line_and_asked_again(
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("body", ["no json", "[]", '{"Records": [{}]}', '"text"', '{"Records": 1}'])
-def test_a_message_that_is_not_of_s3_is_passed_over_and_said(body: str, lines: list[str]) -> None:
+ELSEWHERE = '{"Records": [{"s3": {"object": {"key": "landing/a.csv"}}}]}'
+
+
+@pytest.mark.parametrize("body", ["no json", "[]", '{"Records": [{}]}', '"text"', '{"Records": 1}', ELSEWHERE])
+def test_a_message_of_something_else_is_passed_over_and_said(body: str, lines: list[str]) -> None:
     """It stops none of the messages beside it."""
     good = {"Records": [{"s3": {"object": {"key": "drop/x/a%2Bb+c.csv"}}}]}
     messages = [{"MessageId": "one", "Body": body}, {"MessageId": "two", "Body": json.dumps(good)}]
     assert list(arrived_keys(messages)) == ["drop/x/a+b c.csv"]
-    assert lines == ["drop_queue message=one is no event of S3's, and is passed over"]
+    what = "key=landing/a.csv is not below drop/" if body is ELSEWHERE else "message=one is no event of S3's"
+    assert lines == [f"drop_queue {what}, and is passed over"]
 
 
 @pytest.mark.parametrize(
