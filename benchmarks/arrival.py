@@ -31,28 +31,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when every row of the file was published, else 1.
     """
     given = _parser().parse_args(arguments)
-    rows = pq.read_metadata(given.file).num_rows
-    service, month = given.file.name.split("_tripdata_")
     with dropping({"SANDBOX_GREEN_ROWS": "1000", "SANDBOX_YELLOW_ROWS": "1000"}) as stack:
-        stack.switch("tlc", on=True)
-        home = open_home(stack.home)
-        wait_until(lambda: services.is_warm(home), "the fork server of warm workers", 300, every_seconds=0.5)
-        stack.await_rest()
-        begun = datetime.now(UTC)
-        stack.drop(f"tlc/{given.file.name}", given.file.read_bytes())
-        landing = f"from ops.landing where source = 'tlc' and entity = '{service}_trips'"
-        wait_until(
-            lambda: stack.rows(f"select count(published_at) {landing}") == [(1,)],
-            lambda: f"{given.file.name} is published\n{stack.runs('arrivals')}\n{stack.runs('tlc')}",
-            PATIENCE,
-            every_seconds=0.2,
-        )
-        print(_report(stack, begun, given.file, rows, landing))
-        day = f"{month.removesuffix('.parquet')}-01"
-        published = stack.rows(
-            "select count(*) from analytics.fact_taxi_trip "  # noqa: S608 - names of a file of ours
-            f"where service = '{service}' and source_month = date '{day}'"
-        )[0][0]
+        return measure(stack, given.file)
+
+
+def measure(stack: Dropping, file: Path) -> int:
+    """Drop a month into a stack that has none yet, and print what it took.
+
+    Returns:
+        0 when every row of the file was published, else 1.
+    """
+    rows = pq.read_metadata(file).num_rows
+    service, _, month = file.stem.partition("_tripdata_")
+    stack.switch("tlc", on=True)
+    home = open_home(stack.home)
+    wait_until(lambda: services.is_warm(home), "the fork server of warm workers", PATIENCE, every_seconds=0.5)
+    begun = datetime.now(UTC)
+    stack.drop(f"tlc/{file.name}", file.read_bytes())
+    landing = f"from ops.landing where source = 'tlc' and entity = '{service}_trips'"
+    wait_until(
+        lambda: stack.rows(f"select count(published_at) {landing}") == [(1,)],
+        lambda: f"{file.name} is published\n{stack.runs('arrivals')}\n{stack.runs('tlc')}",
+        PATIENCE,
+        every_seconds=0.2,
+    )
+    print(_report(stack, begun, file, rows, landing), flush=True)
+    facts = f"from analytics.fact_taxi_trip where service = '{service}' and source_month = date '{month}-01'"
+    ((published,),) = stack.rows(f"select count(*) {facts}")
     if published != rows:
         print(f"arrival: of {rows:,} rows {published:,} are published", file=sys.stderr)
     return int(published != rows)

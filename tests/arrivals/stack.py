@@ -22,7 +22,7 @@ from tests import amazon
 from tests.e2e.conftest import PROJECT, Stack
 from tests.waiting import wait_until
 
-PATIENCE = 420.0
+PATIENCE = 900.0
 """seconds until a test gives up: a machine may be slow, and nothing is waited for that does not come"""
 CONFIGURATION = """\
 [secrets]
