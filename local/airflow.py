@@ -97,6 +97,8 @@ def env(home: Home) -> dict[str, str]:
         "SLUICE_DOCS_URL": f"http://{ports.HOST}:{home.ports['docs']}",
         "SLUICE_ALERT_TO": os.environ.get("SLUICE_ALERT_TO", "operator@localhost"),
         "SLUICE_REPORT_TO": os.environ.get("SLUICE_REPORT_TO", "report@localhost"),
+        # the local S3 sends no events: only where somebody's own does
+        "SLUICE_DROP_QUEUE": os.environ.get("SLUICE_DROP_QUEUE", ""),
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),

@@ -31,7 +31,9 @@ class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # which pytest-xdist h
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         # those of faults have a stack of their own
-        shared = next((room for room in ("tests/e2e/", "tests/faults/") if file.startswith(room)), None)
+        shared = next(
+            (room for room in ("tests/e2e/", "tests/arrivals/", "tests/faults/") if file.startswith(room)), None
+        )
         return shared or file
 
 

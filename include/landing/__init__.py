@@ -5,6 +5,6 @@
 """
 
 from include.landing.manifest import LandingError, Manifest, Part, Refusal
-from include.landing.store import LandingStore, LandingWriter
+from include.landing.store import Dropped, LandingStore, LandingWriter
 
-__all__ = ["LandingError", "LandingStore", "LandingWriter", "Manifest", "Part", "Refusal"]
+__all__ = ["Dropped", "LandingError", "LandingStore", "LandingWriter", "Manifest", "Part", "Refusal"]

@@ -305,8 +305,8 @@ class _Erasure:
     def _dropped(self) -> Iterator[tuple[str, Dropped]]:
         prefix = f"drop/{self.source.name}/"
         for name, entity in self.entities.items():
-            if entity.files:
-                for file in self.access.store.dropped(prefix, f"{prefix}{entity.files}"):
+            if entity.drop:
+                for file in self.access.store.dropped(prefix, f"{prefix}{entity.drop}"):
                     yield name, file
 
     def _model_rows(self) -> dict[str, int]:

@@ -15,7 +15,19 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, TaskGroup, Variable, get_current_context, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAll,
+    AssetAny,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    Param,
+    TaskGroup,
+    Variable,
+    get_current_context,
+    task,
+)
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -24,7 +36,7 @@ from cosmos.constants import InvocationMode, LoadMode, TestBehavior
 from include.extract.api_up import ApiUpSensor
 from include.gates import GatesError, load_gates
 from include.notify import callbacks
-from include.pipeline import lineage
+from include.pipeline import arrivals, lineage
 from include.pipeline.at_work import at_work
 from include.pipeline.connections import TRANSFORMER
 from include.pipeline.dbt_profile import WarehouseProfile
@@ -102,6 +114,7 @@ def build_dag(name: str) -> DAG:
         max_active_runs=1,
         tags=["source", *source.tags],
         params=_params(source),
+        user_defined_macros={"is_arrival": arrivals.is_arrival},
         default_args={
             "owner": source.owner,
             "retries": source.retries,
@@ -145,7 +158,7 @@ def build_dag(name: str) -> DAG:
                 connection_id=source.connection,
                 path=source.check,
                 timeout=source.check_timeout_seconds,
-                unless="{{ params.from_landing or params.redrive }}",
+                unless="{{ params.from_landing or params.redrive or is_arrival(dag_run, triggering_asset_events) }}",
             )
             check >> [task for name, task in fetched.items() if source.entities[name].request]
         landed >> raw >> gate_raw >> turn >> staging >> gate_staging >> marts >> gate_marts >> publish
@@ -161,7 +174,7 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
 
     source, context = load_source(source_name), get_current_context()
     params = run_params(source, context)
-    partition = _partition(source, entity, context)
+    partition, run = _partition(source, entity, context), context["dag_run"]
     store, dsn = connections.landing_store(), connections.warehouse_dsn(connections.LOADER)
     try:
         if params["until"] and not params["from_landing"]:
@@ -181,19 +194,35 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
                 source, entity, partition, params, store=store, dsn=dsn, run_id=context["run_id"]
             )
             return lineage.fetched([landing])
-        with ApiClient(connections.api_of(source)) as client:
-            landing = steps.fetch(
-                source,
-                entity,
-                partition,
-                params,
-                client=client,
-                store=store,
-                dsn=dsn,
-                run_id=context["run_id"],
-                is_whole=not set(source.params) & set(context["dag_run"].conf or {}),
-            )
-        return lineage.fetched([landing])
+        is_of_one = params["date"] or run.run_type == "backfill"
+        dropped = steps.fetch_stand_ins(
+            source, entity, partition if is_of_one else None, store=store, dsn=dsn, run_id=context["run_id"]
+        )
+        lineage.fetched(dropped)
+        is_arrival = arrivals.is_arrival(run, context["triggering_asset_events"])
+        if not steps.is_left_to_ask(source, entity, partition, dropped, is_arrival=is_arrival, dsn=dsn):
+            if not dropped:
+                raise steps.NothingToDo(f"{entity}: no new file, and a run of files that have arrived asks no API")
+            return dropped
+        try:
+            with ApiClient(connections.api_of(source)) as client:
+                landing = steps.fetch(
+                    source,
+                    entity,
+                    partition,
+                    params,
+                    client=client,
+                    store=store,
+                    dsn=dsn,
+                    run_id=context["run_id"],
+                    is_whole=not set(source.params) & set(run.conf or {}),
+                )
+        except steps.NothingToDo as reason:
+            if not dropped:
+                raise
+            log.info("skipped: %s", reason)
+            return dropped
+        return [*dropped, *lineage.fetched([landing])]
     except steps.NothingToDo as reason:
         raise _skip(reason) from None
     except (KeyRefused, steps.FetchError) as fault:  # asking again would give the same
@@ -438,17 +467,21 @@ def _partitions_of_replay(
 
 
 def _schedule(source: Source) -> object:
-    """What the DAG is scheduled by."""
+    """What the DAG is scheduled by: what its `source.yml` says and, where it takes dropped files, their arrival."""
+    arrived = arrivals.arrived(source.name) if any(entity.drop for entity in source.entities.values()) else None
+    timetable: Any
     match source.schedule:
         case Timetable(timetable=path, arguments=arguments):
-            return resolve_name(path)(**arguments)
+            timetable = resolve_name(path)(**arguments)
         case Assets(assets=names):
-            return [Asset.ref(name=name) for name in names]
+            wanted = [Asset.ref(name=name) for name in names]
+            return AssetAny(AssetAll(*wanted), arrived) if arrived else wanted
         case None:
-            return None
+            return [arrived] if arrived else None
         case cron:
             # by default a run due a few minutes before a DAG is unpaused would be made up for, beside the one asked for
-            return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
+            timetable = CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
+    return AssetOrTimeSchedule(timetable=timetable, assets=[arrived]) if arrived else timetable
 
 
 def _trigger_rule(entity: Entity) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import codecs
+import re
 import types
 import typing
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,10 @@ SOURCES = Path(__file__).resolve().parents[1] / "sources"
 FieldType = Literal["bigint", "double", "text", "timestamp", "date", "boolean"]
 Grain = Literal["hour", "day", "month", "all"]
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+LABELS: dict[Grain, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m", "all": "all"}
+"""how a partition of a grain is written"""
+PARTITION = re.compile(r"\{partition:([^}]*)\}")
+"""where a path or key says its partition, with the form of strftime"""
 JSON_FORMATS = ("json", "ndjson")
 FILE_FORMATS = ("csv", "parquet", "xlsx")
 
@@ -233,6 +238,8 @@ class Entity(Strict):
     """how it is asked for"""
     files: str | None = Field(default=None, pattern=r"^[^/].*")
     """instead of a request: objects below s3://<bucket>/drop/<source>/ by glob, each loaded once"""
+    stand_in: str | None = Field(default=None, pattern=r"^[^/*?\[\]]+(/[^/*?\[\]]+)*$")
+    """beside a request: an object of drop/<source>/ taken for a partition's answer: trips_{partition:%Y-%m}.parquet"""
     extract: Callable_ | None = None
     """instead of paging: a function that gives the payloads"""
     transform: Callable_ | None = None
@@ -285,6 +292,8 @@ class Entity(Strict):
             (self.cursor and self.load.absent != "keep", "load.absent needs landings that are whole, without 'cursor'"),
             (self.files and self.load.mode == "replace", "load.mode 'replace' would drop the files before; use append"),
             (self.files and self.extract, "'extract' is for 'request'"),
+            (self.stand_in and not self.request, "'stand_in' is for 'request': 'files' are dropped anyway"),
+            (self.stand_in and self.format == "json", "'stand_in' is one file: it is not for format json"),
             (
                 self.request and self.format != "json" and (self.request.paging or self.request.for_each),
                 "'paging' and 'for_each' are for format json: a file is one answer",
@@ -307,6 +316,11 @@ class Entity(Strict):
     def is_file(self) -> bool:
         """Whether its rows are tabular, not documents."""
         return self.format in FILE_FORMATS
+
+    @property
+    def drop(self) -> str | None:
+        """What it takes from the drop zone, as a glob of keys below drop/<source>/; None where it takes nothing."""
+        return self.files or (self.stand_in and PARTITION.sub("*", self.stand_in))
 
     @property
     def columns(self) -> dict[str, str]:
@@ -449,6 +463,21 @@ class Source(Strict):
         return self
 
     @model_validator(mode="after")
+    def _stand_ins_tell_their_partition(self) -> Source:
+        for name, entity in self.entities.items():
+            if not entity.stand_in:
+                continue
+            grain = self.partition_of(name).grain
+            told = PARTITION.findall(entity.stand_in)
+            wanted = "" if grain == "all" else LABELS[grain]
+            if len(told) != (grain != "all") or (told and not _tells(told[0], grain)):
+                raise ValueError(
+                    f"entities.{name}.stand_in {entity.stand_in!r} does not tell the {grain} of its file; it needs "
+                    + (f"{{partition:{wanted}}}, once" if wanted else "no {partition:…}, for there is one partition")
+                )
+        return self
+
+    @model_validator(mode="after")
     def _persons_can_be_erased(self) -> Source:
         for name, entity in self.entities.items() if self.person else ():
             if not entity.pii:
@@ -482,6 +511,15 @@ class Source(Strict):
     def partition_of(self, entity: str) -> Partition:
         """The entity's partition, or the source's where it has none of its own."""
         return self.entities[entity].partition or self.partition
+
+
+def _tells(form: str, grain: Grain) -> bool:
+    """Whether a date written in a form of strftime can be read again as the same partition."""
+    moment, label = datetime(2026, 11, 21, 13), LABELS[grain]
+    try:
+        return datetime.strptime(moment.strftime(form), form).strftime(label) == moment.strftime(label)
+    except ValueError:
+        return False
 
 
 def source_names(folder: Path = SOURCES) -> list[str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from include.pipeline.model import Grain, Partition
-
-_LABELS: dict[Grain, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m", "all": "all"}
+from include.pipeline.model import LABELS, PARTITION, Grain, Partition
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,34 @@ def partitions_of_replay(
     midnight = datetime.combine(_day(asked), time(tzinfo=UTC))
     last_moment = datetime.combine(_day(until or asked), time.max, tzinfo=UTC)
     return PartitionRange(
-        _start(partition.grain, midnight).strftime(_LABELS[partition.grain]),
-        _start(partition.grain, last_moment).strftime(_LABELS[partition.grain]),
+        _start(partition.grain, midnight).strftime(LABELS[partition.grain]),
+        _start(partition.grain, last_moment).strftime(LABELS[partition.grain]),
     )
+
+
+def partition_told(partition: Partition, pattern: str, text: str) -> RunPartition | None:
+    """The partition that a text tells which is made like a pattern (`trips_{partition:%Y-%m}.parquet`).
+
+    Args:
+        partition: grain of the source or entity.
+        pattern: what `source.yml` says; it tells the grain.
+        text: what is to be read.
+
+    Returns:
+        None where the text is not made like the pattern.
+    """
+    found = PARTITION.search(pattern)
+    if found is None:
+        return RunPartition("all", datetime.min.replace(tzinfo=UTC)) if text == pattern else None
+    before, behind = pattern[: found.start()], pattern[found.end() :]
+    if not (text.startswith(before) and text.endswith(behind)):
+        return None
+    try:
+        told = datetime.strptime(text[len(before) : len(text) - len(behind)], found[1]).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    start = _start(partition.grain, told)
+    return RunPartition(start.strftime(LABELS[partition.grain]), start)
 
 
 def partition_of_run(
@@ -99,7 +122,7 @@ def partition_of_run(
         start = _start(partition.grain, logical_date)
     else:
         start = min(_start(partition.grain, logical_date), _newest(partition, run_after))
-    return RunPartition(start.strftime(_LABELS[partition.grain]), start)
+    return RunPartition(start.strftime(LABELS[partition.grain]), start)
 
 
 def _day(asked: str) -> date:

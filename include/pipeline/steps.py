@@ -21,7 +21,7 @@ import pyarrow as pa
 from include.extract import ApiClient, KeyRefused, StatusError
 from include.extract.paging import PagingError, iter_pages, records_in, value_at
 from include.gates import Gates, Verdict, check_frame, merged
-from include.landing import LandingError, LandingStore, LandingWriter, Manifest
+from include.landing import Dropped, LandingError, LandingStore, LandingWriter, Manifest
 from include.landing.delimited import CsvOptions
 from include.landing.json_records import landed_records, only_members
 from include.landing.profile import profile
@@ -30,7 +30,7 @@ from include.landing.rejects import Reject
 from include.landing.tables import Unreadable
 from include.pipeline.callables import Extract, function_of
 from include.pipeline.model import Entity, Source
-from include.pipeline.partition import PartitionRange, RunPartition
+from include.pipeline.partition import PartitionRange, RunPartition, partition_told
 from include.pipeline.request import Cursor, FromEntity, Request
 from include.warehouse import landings
 from include.warehouse.fence import Fence
@@ -134,11 +134,78 @@ def fetch_files(
         NothingToDo: not asked for by this run, or there is no new file.
     """
     entity = _wanted(source, entity_name, params)
+    dropped = _new_files(source, entity_name, store, dsn)
+    if not dropped:
+        raise NothingToDo(f"{entity_name}: no new file at s3://{store.bucket}/drop/{source.name}/{entity.files}")
+    return _land_dropped(source, entity_name, partition, dropped, store=store, dsn=dsn, run_id=run_id)
+
+
+def fetch_stand_ins(
+    source: Source, entity_name: str, only: RunPartition | None, *, store: LandingStore, dsn: str, run_id: str
+) -> list[Landing]:
+    """Land the files of the drop zone that stand in for the API's answers, each as the partition that its name tells.
+
+    A run's parameters bound them no more than its date: who drops a file wants it loaded.
+
+    Args:
+        source: the source.
+        entity_name: an entity of it; one without `stand_in` has none.
+        only: the one partition whose file is taken; None for all that are not in raw yet.
+        store: where files and landings lie.
+        dsn: postgresql:// URI of `sluice_loader`.
+        run_id: the run.
+    """
+    pattern = source.entities[entity_name].stand_in
+    if pattern is None:
+        return []
+    prefix = f"s3://{store.bucket}/drop/{source.name}/"
+    landed = []
+    for file in _new_files(source, entity_name, store, dsn):
+        partition = partition_told(source.partition_of(entity_name), pattern, file.uri.removeprefix(prefix))
+        if partition is not None and only in (None, partition):
+            landed.append(_land_dropped(source, entity_name, partition, [file], store=store, dsn=dsn, run_id=run_id))
+    return landed
+
+
+def is_left_to_ask(
+    source: Source,
+    entity_name: str,
+    partition: RunPartition,
+    dropped: Sequence[Landing],
+    *,
+    is_arrival: bool,
+    dsn: str,
+) -> bool:
+    """Whether a run has to ask the API for an entity, beside the files that it took of it.
+
+    Not for the partition that a file has stood in for. A run of files that have arrived asks for nothing at all but for
+    the lookups that there are none of yet: rows are told by them.
+    """
+    if is_arrival and not source.entities[entity_name].lookup:
+        return False
+    if any(one["partition"] == partition.label for one in dropped):
+        return False
+    return not is_arrival or not landings.latest(dsn, source=source.name, entity=entity_name, partition=partition.label)
+
+
+def _new_files(source: Source, entity_name: str, store: LandingStore, dsn: str) -> list[Dropped]:
     known = landings.loaded_files(dsn, source=source.name, entity=entity_name)
     prefix = f"drop/{source.name}/"
-    dropped = [file for file in store.dropped(prefix, f"{prefix}{entity.files}") if (file.uri, file.etag) not in known]
-    if not dropped:
-        raise NothingToDo(f"{entity_name}: no new file at s3://{store.bucket}/{prefix}{entity.files}")
+    pattern = f"{prefix}{source.entities[entity_name].drop}"
+    return [file for file in store.dropped(prefix, pattern) if (file.uri, file.etag) not in known]
+
+
+def _land_dropped(
+    source: Source,
+    entity_name: str,
+    partition: RunPartition,
+    dropped: Sequence[Dropped],
+    *,
+    store: LandingStore,
+    dsn: str,
+    run_id: str,
+) -> Landing:
+    entity = source.entities[entity_name]
     with store.begin(
         source=source.name, entity=entity_name, partition=partition.label, run_id=run_id, format=entity.format
     ) as writer:
@@ -192,14 +259,16 @@ def with_pending(source: Source, landed: Sequence[Landing], *, store: LandingSto
     """
     found = {landing["landing_id"]: landing for landing in landed}
     for name, entity in source.entities.items():
-        if entity.cursor or entity.files:
-            own = [store.read(one["uri"]) for one in landed if entity.files and one["entity"] == name]
+        if entity.cursor or entity.drop:
+            own = [store.read(one["uri"]) for one in landed if entity.drop and one["entity"] == name]
             anew = {part.origin for manifest in own for part in manifest.parts}
             for waiting in landings.pending(dsn, source=source.name, entity=name):
                 if waiting.landing_id in found:
                     continue
                 manifest = store.read(waiting.uri)
-                if entity.files and {part.origin for part in manifest.parts} <= anew:
+                if not entity.cursor and not any(part.origin for part in manifest.parts):
+                    continue  # the API's answer, which comes again
+                if entity.drop and {part.origin for part in manifest.parts} <= anew:
                     log.info("pending entity=%s landing_id=%d: its files were landed anew", name, waiting.landing_id)
                     continue
                 log.info("pending entity=%s landing_id=%d: loaded and not published", name, waiting.landing_id)

@@ -132,3 +132,14 @@ def loaded_files(dsn: str, *, source: str, entity: str) -> set[tuple[str, str]]:
             "select uri, etag from ops.loaded_file where source = %s and entity = %s", (source, entity)
         )
     return {(str(uri), str(etag)) for uri, etag in rows}
+
+
+def taken_files(dsn: str) -> set[tuple[str, str, str, str]]:
+    """Source, entity, URI and ETag of all dropped files that a run has ever landed, loaded or not."""
+    with psycopg_session(dsn) as session:
+        rows = session.execute(
+            "select source, entity, uri, etag from ops.loaded_file union "
+            "select source, entity, file ->> 'uri', file ->> 'etag' "
+            "from ops.landing, jsonb_array_elements(request -> 'files') as file"
+        )
+    return {(str(source), str(entity), str(uri), str(etag)) for source, entity, uri, etag in rows}

@@ -145,10 +145,14 @@ assert not bag.import_errors, bag.import_errors
 told = {}
 for dag_id, dag in bag.dags.items():
     again = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    condition = getattr(again.timetable, "asset_condition", None)
     fetch = dag.get_task("landing.fetch_observations") if dag.has_task("landing.fetch_observations") else None
     told[dag_id] = {
         "timetable": type(again.timetable).__name__,
         "summary": again.timetable.summary,
+        "assets": condition and sorted(
+            [key.name for key, _ in condition.iter_assets()] + [ref.name for ref in condition.iter_asset_refs()]
+        ),
         "deadline": bool(again.deadline),
         "first": sorted(task.task_id for task in dag.tasks if not task.upstream_task_ids),
         "fetch": fetch and {
@@ -181,10 +185,15 @@ def test_what_source_yml_can_say_reaches_airflow(airflow_env: dict[str, str], tm
         text = (sources / name / "source.yml").read_text()
         assert hourly in text
         (sources / name / "source.yml").write_text(text.replace(hourly, schedule))
+    for name, schedule in {"files_by_assets": "{assets: [analytics_tlc]}", "files_by_hand": "null"}.items():
+        shutil.copytree(sources / "driven", sources / name)
+        text = (sources / name / "source.yml").read_text()
+        (sources / name / "source.yml").write_text(text.replace('schedule: "0 6 * * *"', f"schedule: {schedule}"))
     env = airflow_env | {
         "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
         "PYTHONPATH": str(tmp_path),
         "SLUICE_DBT_PROJECT_DIR": str(PROJECT / "dbt_project"),
+        "SLUICE_DROP_QUEUE": "https://sqs.nowhere.example/1/drop",  # which nobody asks while DAGs are parsed
     }
     done = call(["python", "-c", SAY, tmp_path / "dags.json"], cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout
@@ -197,6 +206,12 @@ def test_what_source_yml_can_say_reaches_airflow(airflow_env: dict[str, str], tm
     assert told["openweather"]["fetch"] == plain
     assert told["with_all"]["fetch"] == {"exponential": True, "timeout": 1800, "on_retry": True, "on_failure": True}
     assert (told["with_all"]["deadline"], told["openweather"]["deadline"]) == (True, False)
+    # dropped files start a source beside its schedule, and the queue and the clock start who looks for them
+    assert told["driven"]["summary"] == "Asset or 0 6 * * *"
+    assert told["arrivals"]["summary"] == "Asset or 17 * * * *"
+    assert told["files_by_assets"]["assets"] == ["analytics_tlc", "drop_files_by_assets"]
+    assert told["files_by_hand"]["assets"] == ["drop_files_by_hand"]
+    assert told["arrivals"]["assets"] == ["drop_zone"]
     # files need no API
     assert told["driven"]["first"] == ["check_api", "landing.fetch_session_files"]
 

@@ -316,6 +316,69 @@ def test_each_dropped_file_is_loaded_once(shop: Shop) -> None:
     assert shop.load(source, corrected) == 1
 
 
+STAND_IN = {
+    "format": "csv",
+    "request": {"path": "/sales/{partition:%Y-%m-%d}.csv"},
+    "stand_in": "sales/{partition:%Y%m%d}.csv",
+    "fields": {"Id": "bigint", "Town": "text"},
+    "load": {"mode": "replace"},
+}
+
+
+def stand_ins(shop: Shop, source: Source, only: str | None = None) -> list[steps.Landing]:
+    day = RunPartition(only, datetime.fromisoformat(only).replace(tzinfo=UTC)) if only else None
+    return steps.fetch_stand_ins(source, "sales", day, store=shop.store, dsn=shop.dsn, run_id="run 1")
+
+
+def test_a_dropped_file_takes_the_place_of_the_answer_of_its_partition(shop: Shop) -> None:
+    """Each once, and the day's rows are replaced, whichever came first."""
+    source = shop.source(sales=STAND_IN)
+    shop.server.answer = lambda _: Answer(body=b"id,town\n1,Oslo\n")
+    answered = shop.fetch(source, "sales", "2026-11-20")
+    shop.load(source, answered)
+    shop.drop("sales/20261120.csv", b"id,town\n2,Lima\n")
+    shop.drop("sales/20261119.csv", b"id,town\n3,Rome\n")
+    shop.drop("sales/2026.csv", b"of no day")
+    assert [one["partition"] for one in stand_ins(shop, source, "2026-11-20")] == ["2026-11-20"]
+    landed = stand_ins(shop, source)
+    assert [one["partition"] for one in landed] == ["2026-11-19", "2026-11-20"]
+    assert shop.load(source, *landed) == 2
+    assert shop.raw("sales", "id, town") == [(3, "Rome"), (2, "Lima")]
+    assert stand_ins(shop, source) == []
+
+
+def test_a_dropped_file_that_a_gate_stopped_is_taken_along_and_an_answer_is_not(shop: Shop) -> None:
+    """The file would not be landed again; the answer comes again by itself."""
+    source = shop.source(sales=STAND_IN)
+    shop.server.answer = lambda _: Answer(body=b"id,town\n1,Oslo\n")
+    shop.load(source, shop.fetch(source, "sales", "2026-11-20"))
+    shop.drop("sales/20261119.csv", b"id,town\n3,Rome\n")
+    (stopped,) = stand_ins(shop, source)
+    shop.load(source, stopped)
+    assert steps.with_pending(source, [], store=shop.store, dsn=shop.dsn) == [stopped]
+    shop.publish(stopped)
+    assert steps.with_pending(source, [], store=shop.store, dsn=shop.dsn) == []
+
+
+def test_what_a_file_has_stood_in_for_is_not_asked_and_arrivals_ask_for_missing_lookups_alone(shop: Shop) -> None:
+    source = shop.source(sales=STAND_IN, towns={**STAND_IN, "stand_in": None, "lookup": True})
+    day = RunPartition("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC))
+    shop.drop("sales/20261120.csv", b"id,town\n2,Lima\n")
+    landed = stand_ins(shop, source)
+
+    def asks(entity: str, dropped: list[steps.Landing], *, is_arrival: bool) -> bool:
+        return steps.is_left_to_ask(source, entity, day, dropped, is_arrival=is_arrival, dsn=shop.dsn)
+
+    assert not asks("sales", landed, is_arrival=False)
+    assert asks("sales", [], is_arrival=False)
+    assert not asks("sales", [], is_arrival=True)
+    assert asks("towns", [], is_arrival=True)
+    shop.server.answer = lambda _: Answer(body=b"id,town\n1,Oslo\n")
+    shop.fetch(source, "towns", "2026-11-20")
+    assert not asks("towns", [], is_arrival=True)
+    assert asks("towns", [], is_arrival=False)
+
+
 def test_files_whose_corrections_are_loaded_hold_no_run_up(shop: Shop) -> None:
     source = shop.source(sales=FILES)
     shop.drop("sales/a.csv", b"id,town\n1,Oslo\n")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from include.pipeline.model import Grain, Partition
-from include.pipeline.partition import partition_of_run
+from include.pipeline.partition import partition_of_run, partition_told
 
 MONTHLY = Partition(grain="month", delay=2)
 NOW = datetime(2026, 11, 21, 13, 40, tzinfo=UTC)
@@ -76,3 +76,21 @@ def test_the_hour_is_that_of_utc() -> None:
 def test_what_is_no_date_is_named(asked: str) -> None:
     with pytest.raises(ValueError, match=f"date '{asked}' is not a day as YYYY-MM-DD"):
         label(asked=asked)
+
+
+@pytest.mark.parametrize(
+    ("grain", "pattern", "text", "expected"),
+    [
+        ("month", "yellow_{partition:%Y-%m}.parquet", "yellow_2024-01.parquet", "2024-01"),
+        ("month", "{partition:%d.%m.%Y}.csv", "17.01.2024.csv", "2024-01"),
+        ("hour", "a/{partition:%Y%m%dT%H}.csv", "a/20240117T05.csv", "2024-01-17T05"),
+        ("all", "zones.csv", "zones.csv", "all"),
+        ("all", "zones.csv", "zones.csv.bak", None),
+        ("month", "yellow_{partition:%Y-%m}.parquet", "yellow_2024-13.parquet", None),
+        ("month", "yellow_{partition:%Y-%m}.parquet", "yellow_2024-01.parquet.bak", None),
+        ("month", "yellow_{partition:%Y-%m}.parquet", "b/yellow_2024-01.parquet", None),
+    ],
+)
+def test_a_files_name_tells_its_partition_or_none(grain: Grain, pattern: str, text: str, expected: str | None) -> None:
+    told = partition_told(Partition(grain=grain), pattern, text)
+    assert (told and told.label) == expected

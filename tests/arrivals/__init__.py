@@ -1,0 +1,1 @@
+"""Files that arrive, on the whole stack before moto's S3 and SQS."""
