@@ -16,7 +16,11 @@ from include.pipeline.model import Source
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from include.pipeline.lake import Lake
+
 LOADER, TRANSFORMER, GATE, PUBLISHER = "sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher"
+REPORTER = "sluice_reporter"
+"""sees what analysts see, and nothing more: what leaves the warehouse is read by it"""
 S3 = "sluice_s3"
 
 
@@ -78,6 +82,26 @@ def s3_client() -> S3Client:
 def landing_store() -> LandingStore:
     """The landings in the bucket `SLUICE_BUCKET`."""
     return LandingStore(s3_client(), os.environ.get("SLUICE_BUCKET", "sluice-lake"))
+
+
+def lake() -> Lake:
+    """The lake: the bucket `SLUICE_BUCKET`, the Glue database `SLUICE_LAKE_DATABASE`, read from the warehouse masked.
+
+    Glue is reached by the connection of S3; where one of them has an address of its own, its extra says so:
+    `{"service_config": {"s3": {"endpoint_url": …}, "glue": {"endpoint_url": …}}}`.
+    """
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    from include.lake import Bucket, Catalogue
+    from include.pipeline.lake import Lake
+
+    store = landing_store()
+    glue = AwsBaseHook(aws_conn_id=S3, client_type="glue").get_conn()
+    return Lake(
+        Bucket(store.client, store.bucket),
+        Catalogue(glue, os.environ["SLUICE_LAKE_DATABASE"]),
+        warehouse_dsn(REPORTER),
+    )
 
 
 def api_of(source: Source) -> Api:

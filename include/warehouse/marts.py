@@ -6,8 +6,9 @@
 - `mode: upsert`: the rows of the run's landings take the place of those with the same primary key
 - `mode: whole`: a small table without landings is made equal to the mart
 
-`meta.slice_by: [service, source_month]` or `[{month: accessed_at}]` parts a mart into slices: publish books which of them it
-changed (`slices`), and what copies marts to elsewhere (the lake, Redshift) takes those alone. Without it a mart is one slice.
+`meta.slice_by: [service, source_month]` or `[{month: accessed_at}]` parts a mart into slices: publish books which of
+them it changed (`slices`), and what copies marts to elsewhere (the lake, Redshift) takes those alone. Without it a mart
+is one slice.
 
 A column with `meta.pii` holds personal data of that kind (see `masks`).
 """
@@ -30,7 +31,7 @@ class PublishError(Exception):
 
 @dataclass(frozen=True)
 class SliceBy:
-    """One thing by which a mart is parted: the values of a column, or the days, months or years of a date or timestamp."""
+    """One thing by which a mart is parted: the values of a column, or the days, months or years of a time."""
 
     column: str
     grain: Grain | None = None
@@ -130,8 +131,8 @@ def _slice_by(node: dict[str, Any], personal: Mapping[str, str]) -> tuple[SliceB
             case str(column):
                 found.append(SliceBy(column))
             case {**only} if len(only) == 1 and next(iter(only)) in GRAINS:
-                ((grain, column),) = only.items()
-                found.append(SliceBy(str(column), cast("Grain", grain)))
+                ((grain, of),) = only.items()
+                found.append(SliceBy(str(of), cast("Grain", grain)))
             case _:
                 raise PublishError(f"{where} {one!r} is neither a column nor one of {', '.join(GRAINS)}: column")
     for by in found:

@@ -88,8 +88,9 @@ def booked(mart: Mart, changed: Iterable[Slice] | None) -> str | None:
     return json.dumps({"by": by, "slices": [list(one) for one in sorted_slices(changed)]})
 
 
-def read_booked(mart: Mart, held: dict[str, Any] | None) -> set[Slice] | None:
+def read_booked(mart: Mart, text: str | None) -> set[Slice] | None:
     """The slices that a publication has booked; None for all, as where the mart was parted in another way then."""
+    held: dict[str, Any] | None = json.loads(text) if text else None
     if held is None or held["by"] != [one.name for one in mart.slice_by]:
         return None
     return {tuple(one) for one in held["slices"]}
@@ -109,10 +110,11 @@ def _types(session: Session, relation: str, mart: Mart) -> dict[str, str]:
     if not mart.slice_by:
         return {}
     rows = session.execute(
-        "select attname::text, atttypid::regtype::text from pg_attribute where attrelid = to_regclass(%s) and attnum > 0",
+        "select attname::text, atttypid::regtype::text from pg_attribute "
+        "where attrelid = to_regclass(%s) and attnum > 0",
         (relation,),
     )
-    return dict(rows)  # type: ignore[arg-type]  # rows are pairs
+    return dict(rows)
 
 
 def _expression(by: SliceBy, kind: str, column: str) -> str:
