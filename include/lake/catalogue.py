@@ -242,38 +242,3 @@ def _short(comment: str) -> str:
     """As much of a comment as the catalogue takes, on one line: 255 bytes."""
     one_line = " ".join(comment.split())
     return one_line.encode()[:_COMMENT].decode(errors="ignore")
-
-
-def ddl(database: str, held: Mapping[str, Any]) -> Iterator[str]:
-    """A table of the catalogue as Athena's `SHOW CREATE TABLE` writes it, line by line.
-
-    Args:
-        database: Its name.
-        held: What `Catalogue.table` gives.
-    """
-    where, serde = held["StorageDescriptor"], held["StorageDescriptor"]["SerdeInfo"]
-    yield f"CREATE EXTERNAL TABLE `{database}.{held['Name']}`("
-    yield ",\n".join(_column_ddl(one) for one in where["Columns"]) + ")"
-    if held.get("Description"):
-        yield f"COMMENT {_quoted(held['Description'])}"
-    if held.get("PartitionKeys"):
-        yield "PARTITIONED BY ("
-        yield ",\n".join(_column_ddl(one) for one in held["PartitionKeys"]) + ")"
-    yield f"ROW FORMAT SERDE\n  '{serde['SerializationLibrary']}'"
-    yield f"STORED AS INPUTFORMAT\n  '{where['InputFormat']}'\nOUTPUTFORMAT\n  '{where['OutputFormat']}'"
-    yield f"LOCATION\n  '{where['Location']}'"
-    parameters = ",\n".join(
-        f"  {_quoted(name)}={_quoted(value)}"
-        for name, value in sorted(held["Parameters"].items())
-        if name != "EXTERNAL"
-    )
-    yield f"TBLPROPERTIES (\n{parameters})"
-
-
-def _column_ddl(column: Mapping[str, str]) -> str:
-    comment = f" COMMENT {_quoted(column['Comment'])}" if column.get("Comment") else ""
-    return f"  `{column['Name']}` {column['Type']}{comment}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "\\'") + "'"

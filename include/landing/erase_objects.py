@@ -14,6 +14,7 @@ import hashlib
 import logging
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,6 +128,15 @@ def open_dropped(store: LandingStore, file: Dropped) -> Iterator[BinaryIO]:
         for chunk in store.read_dropped(file):
             content.write(chunk)
         content.seek(0)
+        yield cast("BinaryIO", content)
+
+
+@contextmanager
+def open_object(store: LandingStore, key: str) -> Iterator[BinaryIO]:
+    """The content of any object of the bucket, on disk for as long as the context lasts."""
+    with tempfile.TemporaryFile() as content:
+        with store.client.get_object(Bucket=store.bucket, Key=key)["Body"] as body:
+            shutil.copyfileobj(body, content, _READ_BYTES)
         yield cast("BinaryIO", content)
 
 

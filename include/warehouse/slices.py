@@ -55,6 +55,13 @@ def all_slices(session: Session, relation: str, mart: Mart) -> list[Slice]:
     return sorted_slices(tuple(row) for row in session.execute(f"select distinct {named} from {relation}"))
 
 
+def of_rows(session: PsycopgSession, relation: str, mart: Mart, where: str, parameters: Sequence[object]) -> set[Slice]:
+    """The slices that some rows are in."""
+    named = ", ".join(expressions(session, relation, mart)) or "null"
+    session.cursor.execute(f"select distinct {named} from {relation} where {where}", parameters)
+    return {tuple(row) if mart.slice_by else () for row in session.cursor.fetchall()}
+
+
 def moved(
     session: PsycopgSession, statement: str, parameters: Sequence[object], named: Sequence[str]
 ) -> tuple[int, set[Slice]]:

@@ -4,7 +4,7 @@ As Athena does it: the columns are those of the catalogue, by name; what partiti
 catalogue, not from paths; objects whose names begin with _ or . are none of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,3 +72,33 @@ def _sql(kind: str) -> str:
 def _value(value: str, kind: str) -> str:
     text = "null" if value == NULL else "'" + value.replace("'", "''") + "'"
     return f"cast({text} as {_sql(kind)})"
+
+
+def ddl(database: str, held: Mapping[str, Any]) -> Iterator[str]:
+    """A table of the catalogue as Athena's `SHOW CREATE TABLE` writes it, of what Glue's GetTable gives."""
+    where, serde = held["StorageDescriptor"], held["StorageDescriptor"]["SerdeInfo"]
+    yield f"CREATE EXTERNAL TABLE `{database}.{held['Name']}`("
+    yield ",\n".join(_column_ddl(one) for one in where["Columns"]) + ")"
+    if held.get("Description"):
+        yield f"COMMENT {_quoted(held['Description'])}"
+    if held.get("PartitionKeys"):
+        yield "PARTITIONED BY ("
+        yield ",\n".join(_column_ddl(one) for one in held["PartitionKeys"]) + ")"
+    yield f"ROW FORMAT SERDE\n  '{serde['SerializationLibrary']}'"
+    yield f"STORED AS INPUTFORMAT\n  '{where['InputFormat']}'\nOUTPUTFORMAT\n  '{where['OutputFormat']}'"
+    yield f"LOCATION\n  '{where['Location']}'"
+    parameters = ",\n".join(
+        f"  {_quoted(name)}={_quoted(value)}"
+        for name, value in sorted(held["Parameters"].items())
+        if name != "EXTERNAL"
+    )
+    yield f"TBLPROPERTIES (\n{parameters})"
+
+
+def _column_ddl(column: Mapping[str, str]) -> str:
+    comment = f" COMMENT {_quoted(column['Comment'])}" if column.get("Comment") else ""
+    return f"  `{column['Name']}` {column['Type']}{comment}"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "\\'") + "'"
