@@ -25,7 +25,8 @@ import psutil
 import psycopg2
 
 from benchmarks.table import count, megabytes, ratio, seconds, table
-from include.lake import Bucket, LakeTable, export
+from include.lake import LakeTable, export
+from include.parquet import Bucket
 from include.warehouse import exports
 from include.warehouse.bootstrap import ROLES, bootstrap
 from include.warehouse.marts import Mart, SliceBy

@@ -11,7 +11,7 @@ from include.pipeline.maintenance import forget_attempts, purge_quarantine, swee
 DOC = """
 - `sweep_landings`: a landing that was killed leaves a folder in S3 without `_manifest.json`, and maybe an unfinished
   upload, which costs and is not listed. Nobody reads either. Both go when nothing has been written for `grace_hours`.
-- `sweep_lake`, where there is a [lake](docs/lake.md): former versions of what has been exported anew, and what exports that
+- `sweep_lake`, where there is a lake (`docs/lake.md`): former versions of what was exported anew, and what exports that
   were killed have left, when the slice has been as it is for `grace_hours`.
 - `purge_quarantine`: rows that have been in quarantine for longer than `quarantine_days` in their `source.yml`.
 - `forget_attempts`: the tries of tasks that `ops.attempt` remembers, after 90 days.

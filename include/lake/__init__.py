@@ -7,10 +7,8 @@ It knows no source and no warehouse: it is given schemas, record batches and nam
 from include.lake.catalogue import Catalogue, LakeError
 from include.lake.landed import Landed, LandedTable, register
 from include.lake.marts import Exported, LakeTable, Slice, export, sweep
-from include.lake.objects import Bucket
 
 __all__ = [
-    "Bucket",
     "Catalogue",
     "Exported",
     "LakeError",

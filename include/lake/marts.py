@@ -21,9 +21,9 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from include.lake.catalogue import PARQUET, Catalogue, Column, LakeError, Table, Values
-from include.lake.objects import Bucket, Written, write_parquet
 from include.lake.types import glue_type
 from include.objects import delete_for_good, is_versioned
+from include.parquet import Bucket, Written, write_parquet
 
 log = logging.getLogger(__name__)
 

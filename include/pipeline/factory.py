@@ -153,6 +153,8 @@ def build_dag(name: str) -> DAG:
         if LAKE_DATABASE:
             # of a run with nothing new too: what an export before has missed is made up for
             publish >> _export_lake.override(task_id="export_lake", trigger_rule="none_failed")(source.name)
+        if source.mirror:
+            publish >> _mirror_redshift.override(task_id="mirror_redshift", trigger_rule="none_failed")(source.name)
     return dag
 
 
@@ -365,6 +367,24 @@ def _export_lake(source_name: str) -> dict[str, dict[str, int]]:
         **{name: {"slices": one.slices, "rows": one.rows, "bytes": one.bytes} for name, one in done.items()},
         **{f"landing_{name}": {"new": new} for name, new in landed.items()},
     }
+
+
+@task
+@at_work
+def _mirror_redshift(source_name: str) -> dict[str, int]:
+    """Copy what has changed of the source's published marts to Redshift, in one transaction; rows of each."""
+    from include.pipeline import connections
+    from include.pipeline.mirror import mirror_marts
+    from include.warehouse.exports import ExportError
+    from include.warehouse.mirror import MirrorError
+    from include.warehouse.publish import marts
+
+    try:
+        done = mirror_marts(connections.mirror(), source_name, marts(DBT_MANIFEST, tag=source_name))
+    except (ExportError, MirrorError) as fault:
+        raise AirflowException(str(fault)) from None
+    lineage.report(reads=lineage.table_uris(connections.REPORTER, "analytics", done))
+    return done
 
 
 def _models(layer: str, select: str) -> DbtTaskGroup:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from include.lake import Bucket, Catalogue, Exported, LakeTable, Landed, LandedTable, export, register, sweep
+from include.lake import Catalogue, Exported, LakeTable, Landed, LandedTable, export, register, sweep
 from include.lake.marts import PREFIX
+from include.parquet import Bucket
 from include.pipeline.model import Source
 from include.warehouse import exports
 from include.warehouse.marts import Mart
@@ -56,7 +57,8 @@ def export_marts(lake: Lake, marts: Sequence[Mart]) -> dict[str, Exported]:
     for mart in marts:
         with exports.alone(lake.dsn, TARGET, mart.name) as exporting, exports.reading(lake.dsn, mart) as reading:
             # a table that somebody has dropped from the catalogue comes back whole
-            pending = reading.pending(TARGET, anew=lake.catalogue.table(mart.name) is None)
+            is_there = lake.catalogue.table(mart.name) is not None
+            pending = reading.pending(exports.mark(exporting.session, TARGET, mart.name) if is_there else None)
             if pending is None:
                 continue
             done[mart.name] = export(

@@ -11,7 +11,7 @@ role is one that sees personal columns masked (`sluice_reporter`), so that no co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -66,9 +66,9 @@ class Reading:
         self._selected, self.schema = _columns(session, self._relation, mart)
         """columns of the mart, with what its yml says of each as the field's metadata `comment`"""
 
-    def pending(self, target: str, *, anew: bool = False) -> Pending | None:
-        """What a copy does not hold; None where it holds all, or nothing is published. See `pending`."""
-        return pending(self._session, target, self.mart, anew=anew)
+    def pending(self, since: int | None) -> Pending | None:
+        """What a copy does not hold that holds a publication, or none yet; None where nothing is. See `pending`."""
+        return pending(self._session, self.mart, since)
 
     def slices(self) -> list[Slice]:
         """Every slice that has rows."""
@@ -112,10 +112,17 @@ def reading(dsn: str, mart: Mart) -> Iterator[Reading]:
     Raises:
         ExportError: the mart is not published, or has a column of a type that has no counterpart elsewhere.
     """
+    with reading_all(dsn, [mart]) as (one,):
+        yield one
+
+
+@contextmanager
+def reading_all(dsn: str, marts: Sequence[Mart]) -> Iterator[list[Reading]]:
+    """Several marts in one snapshot, to be read one after the other: `reading` says the rest."""
     with arrow_session(dsn) as session:
         session.execute("set transaction isolation level repeatable read, read only")
         session.execute("set local timezone = 'UTC'")
-        yield Reading(session, mart)
+        yield [Reading(session, mart) for mart in marts]
 
 
 @contextmanager
@@ -160,24 +167,22 @@ def mark(session: Session, target: str, name: str) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def pending(session: Session, target: str, mart: Mart, *, anew: bool = False) -> Pending | None:
+def pending(session: Session, mart: Mart, since: int | None) -> Pending | None:
     """What of a mart a copy does not hold; None where it holds all, or nothing is published.
 
     Args:
         session: of a role that reads ops.
-        target: where the copy is.
         mart: of what.
-        anew: the copy is lost, whatever its mark says.
+        since: the last publication that the copy holds; None where there is no copy, or it is lost.
     """
-    held = None if anew else mark(session, target, mart.name)
     rows = session.execute(
         "select publication_id, slices::text from ops.publication where model = %s and publication_id > %s "
         "order by publication_id",
-        (mart.name, held or 0),
+        (mart.name, since or 0),
     )
     if not rows:
         return None
-    changed: set[Slice] | None = set() if held is not None else None
+    changed: set[Slice] | None = set() if since is not None else None
     for _, slices in rows:
         booked = read_booked(mart, slices)
         changed = None if changed is None or booked is None else changed | booked

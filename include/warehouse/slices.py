@@ -9,7 +9,7 @@ changed, or a version booked it that knew no slices.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ def expressions(session: Session, relation: str, mart: Mart, alias: str = "") ->
 
 def condition(session: Session, relation: str, mart: Mart, one: Slice) -> str:
     """SQL that holds for the rows of a slice alone; a range of the column itself, which an index serves."""
-    types = _types(session, relation, mart)
-    return (
-        " and ".join(_holds(by, types[by.column], value) for by, value in zip(mart.slice_by, one, strict=True))
-        or "true"
-    )
+    return condition_of(mart, one, _types(session, relation, mart))
+
+
+def condition_of(mart: Mart, one: Slice, types: Mapping[str, str]) -> str:
+    """The same where the columns that it is parted by have these types, by Postgres's names."""
+    held = (_holds(by, types[by.column], value) for by, value in zip(mart.slice_by, one, strict=True))
+    return " and ".join(held) or "true"
 
 
 def all_slices(session: Session, relation: str, mart: Mart) -> list[Slice]:

@@ -8,7 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from include.lake import Bucket, Catalogue
+from include.lake import Catalogue
+from include.parquet import Bucket
 from include.pipeline.lake import Lake
 from tests import amazon
 from tests.conftest import S3, Warehouse

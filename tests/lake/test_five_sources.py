@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.lake import Bucket, Catalogue
+from include.lake import Catalogue
 from include.landing import LandingStore
+from include.parquet import Bucket
 from include.pipeline.erasure import Access, forget
 from include.pipeline.lake import Lake, export_marts, register_landings, sweep_marts
 from include.pipeline.model import load_source, source_names

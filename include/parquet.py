@@ -1,4 +1,4 @@
-"""Record batches -> Parquet objects of bounded size in one folder of the lake; and what is superseded, removed."""
+"""Record batches -> Parquet objects of bounded size in a folder of a bucket, whatever the number of rows."""
 
 from __future__ import annotations
 
