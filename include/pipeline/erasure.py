@@ -9,7 +9,8 @@ The person becomes a pseudonym, random and the same in all of the person's recor
 3. raw, quarantine and the bookkeeping, in one transaction
 4. the person's rows of dbt's models are deleted, and built anew from raw as the pseudonym's; the gates judge them
 5. what is published, in one transaction: the person's rows go and the pseudonym's come
-6. the lake: slices that the person was in are written anew, and what they were goes at once, with all its versions
+6. copies: in the lake, slices that the person was in are written anew, and what they were goes at once, with all its
+   versions; in the mirror, they are replaced
 7. files of ours in which a value could stand (logs, reports, mails)
 8. the proof: a search of every column of text or JSON in every schema, of every landed object, of the drop zone and of
    the lake
@@ -55,6 +56,7 @@ from include.landing.erase_objects import (
 from include.landing.needles import Needles
 from include.landing.store import Dropped
 from include.pipeline.lake import Lake, export_marts, sweep_marts
+from include.pipeline.mirror import Mirror, mirror_marts
 from include.pipeline.model import Source, source_names
 from include.pipeline.rebuild import DbtProject, Model
 from include.pipeline.steps import csv_options, raw_table
@@ -104,6 +106,7 @@ class Access:
         dbt: The models; None where the source has none.
         folders: Files of ours in which a value could stand: logs, reports, mails.
         lake: Where published marts are exported to; None where they are not.
+        mirror: Where the source's published marts are copied to; None where they are not.
         is_running: Whether the run of the source's DAG that built its models last is under way.
     """
 
@@ -115,6 +118,7 @@ class Access:
     dbt: DbtProject | None
     folders: Sequence[Path] = ()
     lake: Lake | None = None
+    mirror: Mirror | None = None
     is_running: Callable[[str], bool] = lambda _: False
 
 
@@ -255,7 +259,7 @@ class _Erasure:
         self.say("erasing from raw, quarantine and the bookkeeping")
         self._erase_rows()
         self._erase_models()
-        self._erase_lake()
+        self._erase_copies()
         self._erase_files()
         self.say("searching for what is left")
         self._prove(only_person=False)
@@ -504,16 +508,18 @@ class _Erasure:
     def _published_marts(self) -> list[Mart]:
         return marts(self.access.dbt.manifest, tag=self.source.name) if self.access.dbt else []
 
-    def _erase_lake(self) -> None:
-        """What the lake holds of the person, masked as it is, in slices of which there is no former version."""
-        if self.access.lake is None:
-            return
-        self.say("writing what the lake holds of the person anew")
+    def _erase_copies(self) -> None:
+        """What the lake and the mirror hold of the person, masked as it is; of objects no version is left."""
         published = self._published_marts()
-        export_marts(self.access.lake, published)
-        self.outcome.objects += sweep_marts(
-            self.access.lake, timedelta(0), only=[mart.name for mart in published], for_good=True
-        )
+        if self.access.lake is not None:
+            self.say("writing what the lake holds of the person anew")
+            export_marts(self.access.lake, published)
+            self.outcome.objects += sweep_marts(
+                self.access.lake, timedelta(0), only=[mart.name for mart in published], for_good=True
+            )
+        if self.access.mirror is not None:
+            self.say("copying what the mirror holds of the person anew")
+            mirror_marts(self.access.mirror, self.source.name, published)
 
     def _models(self) -> list[ModelTable]:
         """What dbt builds of the source and holds persons in."""

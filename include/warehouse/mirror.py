@@ -159,6 +159,7 @@ def session(to: Redshift) -> Iterator[Session]:
         MirrorError: Redshift refuses.
     """
     import redshift_connector
+    from redshift_connector.error import Error
 
     try:
         with closing(
@@ -169,7 +170,7 @@ def session(to: Redshift) -> Iterator[Session]:
             with connection.cursor() as cursor:
                 yield Session(cursor, to)
             connection.commit()
-    except redshift_connector.Error as fault:
+    except Error as fault:
         said = fault.args[0].get("M", "") if fault.args and isinstance(fault.args[0], dict) else type(fault).__name__
         raise MirrorError(
             f"Redshift at {to.host} refused it: {said}; nothing was copied, and the next run makes up for it"

@@ -31,7 +31,12 @@ from tests.sources.way import Way
 from tests.warehouse.shop import ask
 
 REPOSITORY = DBT.parent
-SMALL = {"SANDBOX_YELLOW_ROWS": "3000", "SANDBOX_GREEN_ROWS": "1000", "SANDBOX_DRIVEN_SESSIONS": "2000"}
+SMALL = {
+    "SANDBOX_OPENWEATHER_KEY": "any",
+    "SANDBOX_YELLOW_ROWS": "3000",
+    "SANDBOX_GREEN_ROWS": "1000",
+    "SANDBOX_DRIVEN_SESSIONS": "2000",
+}
 
 
 @pytest.fixture(scope="module")
