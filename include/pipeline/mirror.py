@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from include.objects import delete_for_good
 from include.parquet import Bucket, write_parquet
 from include.warehouse import exports, mirror
 from include.warehouse.marts import Mart
@@ -103,4 +104,4 @@ def _in_order(marts: Sequence[Mart]) -> list[Mart]:
 
 def _remove(bucket: Bucket, folder: str) -> None:
     for entry in bucket.listed(folder):
-        bucket.client.delete_object(Bucket=bucket.name, Key=entry["Key"])
+        delete_for_good(bucket.client, bucket.name, entry["Key"])
