@@ -14,22 +14,21 @@ import hashlib
 import logging
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import pyarrow as pa
 
+from include import objects
 from include.landing.erase import Erasing, Shape, rewrite
 from include.landing.manifest import LandingError, Manifest, Part
 from include.landing.needles import Needles
 from include.landing.store import MANIFEST, Dropped, LandingStore, upload
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 
@@ -132,33 +131,26 @@ def open_dropped(store: LandingStore, file: Dropped) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", content)
 
 
+@contextmanager
+def open_object(store: LandingStore, key: str) -> Iterator[BinaryIO]:
+    """The content of any object of the bucket, on disk for as long as the context lasts."""
+    with tempfile.TemporaryFile() as content:
+        with store.client.get_object(Bucket=store.bucket, Key=key)["Body"] as body:
+            shutil.copyfileobj(body, content, _READ_BYTES)
+        yield cast("BinaryIO", content)
+
+
 def delete_for_good(store: LandingStore, key: str, *, but_current: bool = False) -> None:
     """Delete an object with all its versions, where the bucket keeps some; or all of them but the current one."""
-    client = store.client
-    if not _is_versioned(client, store.bucket):
-        if not but_current:
-            client.delete_object(Bucket=store.bucket, Key=key)
-        return
-    pages = client.get_paginator("list_object_versions").paginate(Bucket=store.bucket, Prefix=key)
-    for page in pages:
-        for version in page.get("Versions", []):
-            if version["Key"] == key and not (but_current and version["IsLatest"]):
-                client.delete_object(Bucket=store.bucket, Key=key, VersionId=version["VersionId"])
-        for marker in page.get("DeleteMarkers", []):
-            if marker["Key"] == key:
-                client.delete_object(Bucket=store.bucket, Key=key, VersionId=marker["VersionId"])
+    objects.delete_for_good(store.client, store.bucket, key, but_current=but_current)
 
 
 def former_versions(store: LandingStore, prefix: str) -> list[str]:
     """Keys below a prefix of which a versioned bucket keeps versions that are no longer current."""
-    if not _is_versioned(store.client, store.bucket):
+    if not objects.is_versioned(store.client, store.bucket):
         return []
     pages = store.client.get_paginator("list_object_versions").paginate(Bucket=store.bucket, Prefix=prefix)
     return sorted({version["Key"] for page in pages for version in page.get("Versions", []) if not version["IsLatest"]})
-
-
-def _is_versioned(client: S3Client, bucket: str) -> bool:
-    return bool(client.get_bucket_versioning(Bucket=bucket).get("Status"))
 
 
 def _put_part(store: LandingStore, folder: str, format: str, part: Part, made: IO[bytes]) -> Part:

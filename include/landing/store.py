@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import io
 import itertools
 import logging
 import re
@@ -32,18 +31,16 @@ import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.landing.manifest import Asked, Format, LandingError, Manifest, Part, Refusal
+from include.objects import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
-    from typing_extensions import Buffer
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"
 STARTED = "_started"
 
-_UPLOAD_BYTES = 8 * 1024 * 1024  # a piece of a multipart upload: S3 allows 10,000 of them, so 80 GB an object
 _PART_CONTENT_BYTES = 256 * 1024 * 1024  # documents before compression in one part; by content, so that equal is equal
 _READ_BYTES = 1024 * 1024
 _LINE_BYTES = 64 * 1024 * 1024  # a document: Postgres takes a jsonb of up to 255 MiB, and a few are in memory at once
@@ -377,7 +374,7 @@ class LandingWriter:
         self._refused: list[Refusal] = []
         self._asked: list[Asked] = []
         self._documents: _DocumentPart | None = None
-        self._uploads: list[_Upload] = []
+        self._uploads: list[Upload] = []
         self._sealed = False
         self._manifest_may_be_there = False
 
@@ -559,15 +556,15 @@ class LandingWriter:
                     "which writes a folder of its own"
                 ) from None
 
-    def _begin_part(self, extension: str) -> _Upload:
+    def _begin_part(self, extension: str) -> Upload:
         if self._sealed:
             raise LandingError(f"s3://{self._store.bucket}/{self._folder} is sealed: begin another landing for more")
         name = f"part-{len(self._uploads) + 1:05d}.{extension}"
-        self._uploads.append(_Upload(self._store.client, self._store.bucket, self._folder, name))
+        self._uploads.append(Upload(self._store.client, self._store.bucket, self._folder, name))
         return self._uploads[-1]
 
     def _end_part(
-        self, upload: _Upload, *, sha256: str, records: int | None, origin: str | None, origin_etag: str | None
+        self, upload: Upload, *, sha256: str, records: int | None, origin: str | None, origin_etag: str | None
     ) -> None:
         upload.finish()
         self._parts.append(
@@ -596,7 +593,7 @@ class LandingWriter:
 
 def upload(store: LandingStore, key: str, chunks: Iterable[bytes], *, is_zstd: bool = False) -> int:
     """Write an object as a whole or not at all, whatever its size; return that in bytes, as stored."""
-    made = _Upload(store.client, store.bucket, "", key)
+    made = Upload(store.client, store.bucket, "", key)
     try:
         if is_zstd:
             with pa.CompressedOutputStream(pa.PythonFile(made, "w"), "zstd") as out:
@@ -650,62 +647,10 @@ def _gunzipped(chunks: Iterator[bytes], uri: str) -> Iterator[bytes]:
         raise LandingError(f"{uri}: truncated gzip file: have the file dropped again")
 
 
-class _Upload(io.RawIOBase):
-    """One object on its way to S3: a plain put if it is small, multipart once it is not."""
-
-    def __init__(self, client: S3Client, bucket: str, folder: str, name: str) -> None:
-        self.name = name
-        self.bytes = 0
-        self._client = client
-        self._bucket = bucket
-        self._key = folder + name
-        self._buffer = bytearray()
-        self._upload_id: str | None = None
-        self._done: list[CompletedPartTypeDef] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Buffer, /) -> int:
-        size = memoryview(data).nbytes
-        self.bytes += size
-        self._buffer += data
-        while len(self._buffer) > _UPLOAD_BYTES:
-            self._send(bytes(self._buffer[:_UPLOAD_BYTES]))
-            del self._buffer[:_UPLOAD_BYTES]
-        return size
-
-    def finish(self) -> None:
-        """Make the object visible. Not `close`, which the garbage collector would call for one that was given up."""
-        if self._upload_id is None:
-            self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))
-        else:
-            self._send(bytes(self._buffer))
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, MultipartUpload={"Parts": self._done}
-            )
-            self._upload_id = None
-        self._buffer.clear()
-
-    def abort(self) -> None:
-        if self._upload_id is not None:
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
-            self._upload_id = None
-
-    def _send(self, piece: bytes) -> None:
-        if self._upload_id is None:
-            self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
-        number = len(self._done) + 1
-        answer = self._client.upload_part(
-            Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=piece
-        )
-        self._done.append({"PartNumber": number, "ETag": answer["ETag"]})
-
-
 class _DocumentPart:
     """The NDJSON part that documents are being added to."""
 
-    def __init__(self, upload: _Upload, origin: str | None, origin_etag: str | None) -> None:
+    def __init__(self, upload: Upload, origin: str | None, origin_etag: str | None) -> None:
         self.upload = upload
         self.origin = origin
         self.origin_etag = origin_etag

@@ -16,7 +16,13 @@ from include.pipeline.model import Source
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from include.pipeline.lake import Lake
+    from include.pipeline.mirror import Mirror
+
 LOADER, TRANSFORMER, GATE, PUBLISHER = "sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher"
+REPORTER = "sluice_reporter"
+"""sees what analysts see, and nothing more: what leaves the warehouse is read by it"""
+REDSHIFT = "sluice_redshift"
 S3 = "sluice_s3"
 
 
@@ -78,6 +84,55 @@ def s3_client() -> S3Client:
 def landing_store() -> LandingStore:
     """The landings in the bucket `SLUICE_BUCKET`."""
     return LandingStore(s3_client(), os.environ.get("SLUICE_BUCKET", "sluice-lake"))
+
+
+def lake() -> Lake:
+    """The lake: the bucket `SLUICE_BUCKET`, the Glue database `SLUICE_LAKE_DATABASE`, read from the warehouse masked.
+
+    Glue is reached by the connection of S3; where one of them has an address of its own, its extra says so:
+    `{"service_config": {"s3": {"endpoint_url": …}, "glue": {"endpoint_url": …}}}`.
+    """
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    from include.lake import Catalogue
+    from include.parquet import Bucket
+    from include.pipeline.lake import Lake
+
+    store = landing_store()
+    glue = AwsBaseHook(aws_conn_id=S3, client_type="glue").get_conn()
+    return Lake(
+        Bucket(store.client, store.bucket),
+        Catalogue(glue, os.environ["SLUICE_LAKE_DATABASE"]),
+        warehouse_dsn(REPORTER),
+    )
+
+
+def mirror() -> Mirror:
+    """Redshift behind the connection `sluice_redshift`, whose extra names the role of COPY: `{"iam_role": "arn:…"}`."""
+    from include.parquet import Bucket
+    from include.pipeline.mirror import Mirror
+    from include.warehouse.mirror import Redshift
+
+    connection, store = _connection(REDSHIFT), landing_store()
+    options = connection.extra_dejson
+    if not options.get("iam_role") or set(options) - {"iam_role", "region", "ssl"}:
+        raise AirflowException(
+            f"connection {REDSHIFT!r}: its extra must be iam_role (whom COPY reads S3 as), and may have region and ssl"
+        )
+    return Mirror(
+        Bucket(store.client, store.bucket),
+        Redshift(
+            host=connection.host or "",
+            port=connection.port or 5439,
+            database=connection.schema or "",
+            user=connection.login or "",
+            password=connection.password or "",
+            iam_role=options["iam_role"],
+            region=options.get("region"),
+            ssl=bool(options.get("ssl", True)),
+        ),
+        warehouse_dsn(REPORTER),
+    )
 
 
 def api_of(source: Source) -> Api:

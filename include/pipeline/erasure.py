@@ -9,9 +9,12 @@ The person becomes a pseudonym, random and the same in all of the person's recor
 3. raw, quarantine and the bookkeeping, in one transaction
 4. the person's rows of dbt's models are deleted, and built anew from raw as the pseudonym's; the gates judge them
 5. what is published, in one transaction: the person's rows go and the pseudonym's come
-6. files of ours in which a value could stand (logs, reports, mails)
-7. the proof: a search of every column of text or JSON in every schema, of every landed object and of the drop zone
-8. `ops.erasure` forgets what was known of the person
+6. copies: in the lake, slices that the person was in are written anew, and what they were goes at once, with all its
+   versions; in the mirror, they are replaced
+7. files of ours in which a value could stand (logs, reports, mails)
+8. the proof: a search of every column of text or JSON in every schema, of every landed object, of the drop zone and of
+   the lake
+9. `ops.erasure` forgets what was known of the person
 
 The command for it is `include.pipeline.forget`; the launcher has its own, which gives it the local stack.
 """
@@ -30,13 +33,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 import psycopg2
 from cryptography.fernet import Fernet, InvalidToken
 
+from include.lake.marts import PREFIX as LAKE
 from include.landing import LandingStore, Manifest
 from include.landing.erase import ERASED, Erasing, Found, Shape, read, texts
 from include.landing.erase_objects import (
@@ -44,12 +48,15 @@ from include.landing.erase_objects import (
     delete_for_good,
     former_versions,
     open_dropped,
+    open_object,
     rewrite_dropped,
     rewrite_landing,
     unnamed,
 )
 from include.landing.needles import Needles
 from include.landing.store import Dropped
+from include.pipeline.lake import Lake, export_marts, sweep_marts
+from include.pipeline.mirror import Mirror, mirror_marts
 from include.pipeline.model import Source, source_names
 from include.pipeline.rebuild import DbtProject, Model
 from include.pipeline.steps import csv_options, raw_table
@@ -65,8 +72,11 @@ from include.warehouse.erase import (
     personal_values,
 )
 from include.warehouse.peace import alone
+from include.warehouse.publish import Mart, Published, book, marts, publish, published_table
 from include.warehouse.search import search
 from include.warehouse.session import PsycopgSession, Session, psycopg_session
+from include.warehouse.slices import Slice
+from include.warehouse.slices import of_rows as slices_of
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +105,8 @@ class Access:
         gate: of `sluice_gate`, which judges what is built anew.
         dbt: The models; None where the source has none.
         folders: Files of ours in which a value could stand: logs, reports, mails.
+        lake: Where published marts are exported to; None where they are not.
+        mirror: Where the source's published marts are copied to; None where they are not.
         is_running: Whether the run of the source's DAG that built its models last is under way.
     """
 
@@ -105,6 +117,8 @@ class Access:
     gate: str = field(repr=False)
     dbt: DbtProject | None
     folders: Sequence[Path] = ()
+    lake: Lake | None = None
+    mirror: Mirror | None = None
     is_running: Callable[[str], bool] = lambda _: False
 
 
@@ -245,6 +259,7 @@ class _Erasure:
         self.say("erasing from raw, quarantine and the bookkeeping")
         self._erase_rows()
         self._erase_models()
+        self._erase_copies()
         self._erase_files()
         self.say("searching for what is left")
         self._prove(only_person=False)
@@ -456,23 +471,55 @@ class _Erasure:
                 ) from None
 
     def _publish(self, landing_ids: Sequence[int]) -> None:
-        from include.warehouse.publish import marts, publish
-
         self.say("publishing without the person")
+        published = self._published_marts()
 
         def go(session: Session) -> None:
             turn.check(session, self.source.name, self.run_id)
-            deleted = delete_person(cast("PsycopgSession", session), self._marts(), self.known.ids, alone=False)
-            self.outcome.rows |= _plain_names(deleted)
+            own = cast("PsycopgSession", session)
+            left = {mart.name: self._slices(own, mart) for mart in published}
+            deleted = _plain_names(delete_person(own, self._marts(), self.known.ids, alone=False))
+            self.outcome.rows |= deleted
+            for mart in published:
+                # that they are gone: what copies have to follow
+                count = sum(deleted.get(f"{schema}.{mart.name}", 0) for schema in ("personal", "analytics"))
+                if count:
+                    done = Published(mart.name, count, 0, slices=frozenset(left[mart.name]))
+                    book(own, mart, done, source=self.source.name, dag_run_id=self.run_id, landing_ids=[])
 
         publish(
             self.access.publisher,
-            marts(self.access.dbt.manifest, tag=self.source.name) if self.access.dbt and landing_ids else [],
+            published if landing_ids else [],
             source=self.source.name,
             dag_run_id=self.run_id,
             landing_ids=landing_ids,
             turn=go,
         )
+
+    def _slices(self, session: PsycopgSession, mart: Mart) -> set[Slice]:
+        """The slices of a published mart that the person has rows in."""
+        found: set[Slice] = set()
+        for table in self._marts():
+            if published_table(session, mart.name) == table.name:
+                for column in table.ids:
+                    found |= slices_of(session, table.name, mart, f'"{column}" = any(%s)', [self.known.ids])
+        return found
+
+    def _published_marts(self) -> list[Mart]:
+        return marts(self.access.dbt.manifest, tag=self.source.name) if self.access.dbt else []
+
+    def _erase_copies(self) -> None:
+        """What the lake and the mirror hold of the person, masked as it is; of objects no version is left."""
+        published = self._published_marts()
+        if self.access.lake is not None:
+            self.say("writing what the lake holds of the person anew")
+            export_marts(self.access.lake, published)
+            self.outcome.objects += sweep_marts(
+                self.access.lake, timedelta(0), only=[mart.name for mart in published], for_good=True
+            )
+        if self.access.mirror is not None:
+            self.say("copying what the mirror holds of the person anew")
+            mirror_marts(self.access.mirror, self.source.name, published)
 
     def _models(self) -> list[ModelTable]:
         """What dbt builds of the source and holds persons in."""
@@ -553,6 +600,12 @@ class _Erasure:
                             yield manifest.uri + part.name, text
             for key in unnamed(store, name) if name == self.source.name else ():
                 yield f"s3://{store.bucket}/{key}", key
+        if lake := self.access.lake:
+            for entry in lake.bucket.listed(LAKE):
+                if entry["Key"].endswith(".parquet"):
+                    with open_object(store, entry["Key"]) as content:
+                        for text in texts(content, "parquet"):
+                            yield lake.bucket.uri(entry["Key"]), text
         for entity, dropped in self._dropped():
             with open_dropped(store, dropped) as content:
                 shape = _of_file(self.shapes[entity])

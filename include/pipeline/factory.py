@@ -28,7 +28,7 @@ from airflow.sdk import (
     get_current_context,
     task,
 )
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import InvocationMode, LoadMode, TestBehavior
@@ -61,6 +61,8 @@ DOCS_URI = os.environ.get("SLUICE_DOCS_URI", (PROJECT / ".sluice" / "docs").as_u
 # Airflow's own pool is there on any installation; a task in one that is not waits for ever
 FETCH_POOL = os.environ.get("SLUICE_FETCH_POOL", "default_pool")
 LOAD_POOL = os.environ.get("SLUICE_LOAD_POOL", "default_pool")
+LAKE_DATABASE = os.environ.get("SLUICE_LAKE_DATABASE")
+"""of the Glue catalogue; without it there is no lake, and no task that exports to one"""
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
@@ -162,6 +164,11 @@ def build_dag(name: str) -> DAG:
             )
             check >> [task for name, task in fetched.items() if source.entities[name].request]
         landed >> raw >> gate_raw >> turn >> staging >> gate_staging >> marts >> gate_marts >> publish
+        if LAKE_DATABASE:
+            # of a run with nothing new too: what an export before has missed is made up for
+            publish >> _export_lake.override(task_id="export_lake", trigger_rule="none_failed")(source.name)
+        if source.mirror:
+            publish >> _mirror_redshift.override(task_id="mirror_redshift", trigger_rule="none_failed")(source.name)
     return dag
 
 
@@ -364,6 +371,50 @@ def _publish(source_name: str) -> dict[str, list[int]]:
         writes=lineage.table_uris(connections.PUBLISHER, "analytics", models),
     )
     return {one.model: [one.rows_deleted, one.rows_inserted] for one in done}
+
+
+@task
+@at_work
+def _export_lake(source_name: str) -> dict[str, dict[str, int]]:
+    """Bring what has changed of the source's published marts to the lake, and register its published landings."""
+    from include.lake import LakeError
+    from include.pipeline import connections
+    from include.pipeline.lake import export_marts, register_landings
+    from include.warehouse.exports import ExportError
+    from include.warehouse.publish import marts
+
+    lake = connections.lake()
+    try:
+        done = export_marts(lake, marts(DBT_MANIFEST, tag=source_name))
+        landed = register_landings(lake, load_source(source_name))
+    except (ExportError, LakeError) as fault:
+        raise AirflowException(str(fault)) from None
+    lineage.report(
+        reads=lineage.table_uris(connections.REPORTER, "analytics", done),
+        writes=[lake.bucket.uri(f"lake/{name}") for name in done],
+    )
+    return {
+        **{name: {"slices": one.slices, "rows": one.rows, "bytes": one.bytes} for name, one in done.items()},
+        **{f"landing_{name}": {"new": new} for name, new in landed.items()},
+    }
+
+
+@task
+@at_work
+def _mirror_redshift(source_name: str) -> dict[str, int]:
+    """Copy what has changed of the source's published marts to Redshift, in one transaction; rows of each."""
+    from include.pipeline import connections
+    from include.pipeline.mirror import mirror_marts
+    from include.warehouse.exports import ExportError
+    from include.warehouse.mirror import MirrorError
+    from include.warehouse.publish import marts
+
+    try:
+        done = mirror_marts(connections.mirror(), source_name, marts(DBT_MANIFEST, tag=source_name))
+    except (ExportError, MirrorError) as fault:
+        raise AirflowException(str(fault)) from None
+    lineage.report(reads=lineage.table_uris(connections.REPORTER, "analytics", done))
+    return done
 
 
 def _models(layer: str, select: str) -> DbtTaskGroup:

@@ -16,14 +16,28 @@ from pathlib import Path
 
 import psycopg2
 
+from include.lake import LakeError
 from include.landing import LandingError
 from include.pipeline.erasure import Access, ForgetError, Outcome, forget
 from include.pipeline.forget_arguments import add_arguments
+from include.pipeline.lake import database as lake_database
 from include.pipeline.model import SourceError, load_source
 from include.pipeline.rebuild import DbtProject, RebuildError
+from include.warehouse.exports import ExportError
+from include.warehouse.mirror import MirrorError
 from include.warehouse.publish import PublishError
 
-FAULTS = (ForgetError, LandingError, RebuildError, PublishError, SourceError, psycopg2.Error)
+FAULTS = (
+    ExportError,
+    LakeError,
+    MirrorError,
+    ForgetError,
+    LandingError,
+    RebuildError,
+    PublishError,
+    SourceError,
+    psycopg2.Error,
+)
 """what an erasure ends with, if it does not end well; `said` gives the words"""
 
 
@@ -134,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 connections.warehouse_dsn(connections.PUBLISHER),
                 connections.warehouse_dsn(connections.GATE),
                 dbt=dbt,
+                lake=connections.lake() if lake_database() else None,
+                mirror=connections.mirror() if load_source(given.source).mirror else None,
                 is_running=lambda _: not given.run_has_ended,
             )
             return run(given, access)

@@ -33,6 +33,15 @@ def sweep_landings() -> Mapping[str, int]:
 
 
 @task
+def sweep_lake() -> int:
+    """Remove from S3 what the lake's catalogue leads to no more, once the grace time is over; how many objects."""
+    from include.pipeline import connections
+    from include.pipeline.lake import sweep_marts
+
+    return sweep_marts(connections.lake(), timedelta(hours=get_current_context()["params"]["grace_hours"]))
+
+
+@task
 def purge_quarantine() -> dict[str, int]:
     """Delete rows that have been in quarantine for longer than each source keeps them.
 

@@ -415,6 +415,8 @@ class Source(Strict):
     """how long rows in quarantine are kept, from the day they were held; they can be redriven as long"""
     dbt: Dbt = Dbt()
     """which models the DAG builds"""
+    mirror: Literal["redshift"] | None = None
+    """where its published marts are copied to, behind publish: the connection sluice_redshift"""
     notify: Notify = Notify()
     """whom to tell what by mail"""
 

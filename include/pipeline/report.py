@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 DEADLINE = os.environ.get("SLUICE_REPORT_DEADLINE", "0 9 * * *")
 """cron, UTC: when the report goes out whether or not all is there"""
-REPORTER = "sluice_reporter"
 """connection of the role that reads `ops` and what analysts may see"""
 TO = "sluice_report_to"
 """Airflow Variable: the addresses, commas between them; without it the environment's SLUICE_REPORT_TO"""
@@ -67,7 +66,7 @@ def collect_facts() -> dict[str, Any]:
         held = archived(day, _bucket(), s3=connections.s3_client())
         if held is not None and held.is_complete:
             raise AirflowSkipException(f"skipped: the report of {day} is made already, and lacks nothing")
-    dsn = connections.warehouse_dsn(REPORTER)
+    dsn = connections.warehouse_dsn(connections.REPORTER)
     return collect(dsn, day=day, sources=expected_sources(day, now), now=now).model_dump(mode="json")
 
 

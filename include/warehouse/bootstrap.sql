@@ -151,7 +151,24 @@ create table if not exists ops.publication (
 create index if not exists publication_by_run on ops.publication (source, dag_run_id);
 alter table ops.publication add column if not exists changes text [] not null default '{}';
 comment on column ops.publication.changes is 'What publish changed of the model''s columns, types, key, masks or place, in words.';
+alter table ops.publication add column if not exists slices jsonb;
+create index if not exists publication_by_model on ops.publication (model, publication_id);
+comment on column ops.publication.slices is 'Which slices of the model rows were moved in (slices.py); null: all of them.';
 comment on table ops.publication is 'One row per model and publish: what moved to analytics, when, from which landings.';
+
+create table if not exists ops.export_mark (
+    target text not null,
+    model text not null,
+    publication_id bigint not null,
+    "rows" bigint not null default 0,
+    exported_at timestamptz not null default now(),
+    primary key (target, model)
+);
+comment on table ops.export_mark is 'How far copies of published marts have come (exports.py): what was published later is not there yet.';
+comment on column ops.export_mark.target is 'Where the copy is: lake, or the connection of a mirror.';
+comment on column ops.export_mark.model is 'The mart; or landing/<source>, whose landings the lake''s catalogue holds.';
+comment on column ops.export_mark.publication_id is 'The last publication that the copy holds.';
+comment on column ops.export_mark."rows" is 'Rows written by the last export.';
 
 create table if not exists ops.cursor_mark (
     source text not null,
@@ -291,3 +308,4 @@ grant select on ops.landing to sluice_transformer;
 grant update (published_at) on ops.landing to sluice_publisher;
 grant insert on ops.gate_result to sluice_gate;
 grant insert on ops.publication to sluice_publisher;
+grant insert, update on ops.export_mark to sluice_reporter; -- who copies what analysts see

@@ -2,14 +2,15 @@
 
 Until it commits, readers see the last good state; its cost follows the run's rows, not the history. What moves is said
 by each model (`marts`); where it lies, in which shape and behind which masks is seen to by `shape`. The rows go to the
-schema `analytics`, those of marts with personal columns to the schema `personal` behind a view in `analytics`.
+schema `analytics`, those of marts with personal columns to the schema `personal` behind a view in `analytics`. What was
+moved is booked with the slices it is in (`slices`), by which the lake and other copies follow.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -17,11 +18,12 @@ import psycopg2
 from include.warehouse.marts import Mart, PublishError, marts
 from include.warehouse.session import PsycopgSession, Session, psycopg_session
 from include.warehouse.shape import lock_what_changes, place, published_table
+from include.warehouse.slices import Slice, booked, expressions, moved
 
 if TYPE_CHECKING:
     from include.warehouse.fence import Fence
 
-__all__ = ["Mart", "PublishError", "Published", "marts", "publish", "published_table"]
+__all__ = ["Mart", "PublishError", "Published", "book", "marts", "publish", "published_table"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class Published:
     rows_inserted: int
     changes: tuple[str, ...] = ()
     """of its columns, types, key, masks or place, in words"""
+    slices: frozenset[Slice] | None = None
+    """those that rows were moved in; None stands for all"""
 
 
 def publish(
@@ -73,13 +77,8 @@ def publish(
                 turn(session)
             lock_what_changes(session, models, patience_seconds)
             done = [_publish_one(session, mart, ids) for mart in models]
-            for one in done:
-                session.cursor.execute(
-                    "insert into ops.publication "
-                    "(source, dag_run_id, model, landing_ids, rows_deleted, rows_inserted, changes) "
-                    "values (%s, %s, %s, %s, %s, %s, %s)",
-                    (source, dag_run_id, one.model, ids, one.rows_deleted, one.rows_inserted, list(one.changes)),
-                )
+            for mart, one in zip(models, done, strict=True):
+                book(session, mart, one, source=source, dag_run_id=dag_run_id, landing_ids=ids)
             session.cursor.execute("update ops.landing set published_at = now() where landing_id = any(%s)", (ids,))
             if fence:
                 fence.check(session)
@@ -97,6 +96,30 @@ def publish(
     return done
 
 
+def book(
+    session: PsycopgSession, mart: Mart, done: Published, *, source: str, dag_run_id: str, landing_ids: Sequence[int]
+) -> None:
+    """Book what was done to a mart, in the transaction that does it. Publications are numbered in the order of commits.
+
+    Only while `publish` runs, under its lock: in its `turn`, whoever changes what is published books it so.
+    """
+    session.cursor.execute(
+        "insert into ops.publication "
+        "(source, dag_run_id, model, landing_ids, rows_deleted, rows_inserted, changes, slices) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            source,
+            dag_run_id,
+            done.model,
+            list(landing_ids),
+            done.rows_deleted,
+            done.rows_inserted,
+            list(done.changes),
+            booked(mart, done.slices),
+        ),
+    )
+
+
 def _publish_one(session: PsycopgSession, mart: Mart, landing_ids: list[int]) -> Published:
     placed = place(session, mart, landing_ids)
     source, table = f'marts."{mart.name}"', placed.table
@@ -105,39 +128,72 @@ def _publish_one(session: PsycopgSession, mart: Mart, landing_ids: list[int]) ->
     others = [column for column in placed.columns if column not in mart.key]
     update = ", ".join(f'"{column}" = excluded."{column}"' for column in others)
     on_conflict = f"do update set {update}" if others else "do nothing"
-    cursor, deleted = session.cursor, placed.rows_dropped
+    named = expressions(session, table, mart)
+    deleted, changed = placed.rows_dropped, set[Slice]()
+
+    def move(statement: str, *parameters: object) -> int:
+        count, slices = moved(session, statement, parameters, named)
+        changed.update(slices)
+        return count
+
+    def done(inserted: int) -> Published:
+        slices = None if placed.changes else frozenset(changed)
+        return Published(mart.name, deleted, inserted, tuple(placed.changes), slices)
+
     if mart.whole:
-        cursor.execute(f"delete from {table} where ({key}) not in (select {key} from {source})")
-        deleted += cursor.rowcount
-        changed = " or ".join(f'held."{column}" is distinct from excluded."{column}"' for column in others)
-        cursor.execute(
-            f"insert into {table} as held ({listed}) select {listed} from {source} "
-            f"on conflict ({key}) {on_conflict}" + (f" where {changed}" if others else "")
+        deleted += move(f"delete from {table} where ({key}) not in (select {key} from {source})")
+        differs = " or ".join(f'held."{column}" is distinct from excluded."{column}"' for column in others)
+        return done(
+            move(
+                f"insert into {table} as held ({listed}) select {listed} from {source} "
+                f"on conflict ({key}) {on_conflict}" + (f" where {differs}" if others else "")
+            )
         )
-        return Published(mart.name, deleted, cursor.rowcount, tuple(placed.changes))
     if mart.replace_by:
         names = [f'"{column}"' for column in mart.replace_by]
-        cursor.execute(f"select distinct {', '.join(names)} from {source} where _landing_id = any(%s)", (landing_ids,))
+        session.cursor.execute(
+            f"select distinct {', '.join(names)} from {source} where _landing_id = any(%s)", (landing_ids,)
+        )
         # each slice by its values, which the planner finds in an index; a join with them it may do by reading it all
-        for values in cursor.fetchall():
-            cursor.execute(f"delete from {table} where {' and '.join(f'{name} = %s' for name in names)}", values)
-            deleted += cursor.rowcount
+        for values in session.cursor.fetchall():
+            deleted += move(f"delete from {table} where {' and '.join(f'{name} = %s' for name in names)}", *values)
     if mart.also:
         other, column, own = mart.also
         same = " and ".join(f'built."{column}" = held."{column}"' for column in mart.key)
-        cursor.execute(
+        deleted += move(
             f'delete from {table} as held where held."{own}" = any(array('
             f'select "{column}" from marts."{other}" where _landing_id = any(%s))) '
             f"and not exists (select from {source} as built where {same})",
-            (landing_ids,),
+            landing_ids,
         )
-        deleted += cursor.rowcount
-    cursor.execute(
+    insert = (
         f"insert into {table} ({listed}) select {listed} from {source} where _landing_id = any(%s) "
-        f"on conflict ({key}) {on_conflict}",
+        f"on conflict ({key}) {on_conflict}"
+    )
+    if mart.replace_by:
+        # the run's slices are empty by now: a key that is there still was in another one, nobody knows which
+        named = [*named, "(xmax <> 0)::text"] if named else []
+        inserted, slices = moved(session, insert, [landing_ids], named)
+        changed.update(one[: len(mart.slice_by)] for one in slices)
+        result = done(inserted)
+        return replace(result, slices=None) if any(one[-1:] == ("true",) for one in slices) else result
+    changed.update(_former_slices(session, mart, table, landing_ids))
+    return done(move(insert, landing_ids))
+
+
+def _former_slices(session: PsycopgSession, mart: Mart, table: str, landing_ids: list[int]) -> list[Slice]:
+    """The slices that rows are in which the run's rows of the same keys, maybe of other slices, take the place of."""
+    if {by.column for by in mart.slice_by} <= set(mart.key):
+        return []  # the same key is the same slice
+    same = " and ".join(f'held."{column}" = run."{column}"' for column in mart.key)
+    # offset 0: each key is looked up in the index; as a join the planner might read all that is published
+    session.cursor.execute(
+        f'select distinct former.* from marts."{mart.name}" as run cross join lateral ('
+        f"select {', '.join(expressions(session, table, mart, 'held'))} from {table} as held where {same} offset 0"
+        ") as former where run._landing_id = any(%s)",
         (landing_ids,),
     )
-    return Published(mart.name, deleted, cursor.rowcount, tuple(placed.changes))
+    return [tuple(row) for row in session.cursor.fetchall()]
 
 
 def _said(fault: psycopg2.Error) -> str:

@@ -5,6 +5,7 @@ set -euo pipefail
 
 export SLUICE_BUCKET=${AIRFLOW__SLUICE__BUCKET:?configuration option sluice.bucket}
 export SLUICE_DOCS_URI=${AIRFLOW__SLUICE__DOCS_URI:?configuration option sluice.docs_uri}
+export SLUICE_LAKE_DATABASE=${AIRFLOW__SLUICE__LAKE_DATABASE:-}
 export SLUICE_DROP_QUEUE=${AIRFLOW__SLUICE__DROP_QUEUE:-}
 export SLUICE_ALERT_TO=${AIRFLOW__SLUICE__ALERT_TO:?configuration option sluice.alert_to}
 export SLUICE_REPORT_TO=${AIRFLOW__SLUICE__REPORT_TO:?configuration option sluice.report_to}

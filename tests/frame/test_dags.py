@@ -101,6 +101,22 @@ def test_every_graph_is_as_it_was_drawn(parsed: dict[str, Any]) -> None:
         assert drawn == drawing.read_text(), f"{drawing}: redraw it with SLUICE_REDRAW=1, and commit it"
 
 
+def test_a_catalogue_adds_the_lake_and_nothing_else(
+    airflow_env: dict[str, str], parsed: dict[str, Any], tmp_path: Path
+) -> None:
+    """Behind publish, and what is superseded is swept."""
+    out = tmp_path / "dags.json"
+    done = call(["python", "-c", DESCRIBE, out], cwd=tmp_path, env={**airflow_env, "SLUICE_LAKE_DATABASE": "sluice"})
+    assert done.returncode == 0, done.stdout
+    for name, dag in json.loads(out.read_text())["dags"].items():
+        without = parsed["dags"][name]
+        if name == "maintenance":
+            assert set(dag["retries"]) == {*without["retries"], "sweep_lake"}
+        else:
+            more = ["publish -> export_lake"] if "publish" in dag["retries"] else []
+            assert dag["edges"] == sorted([*without["edges"], *more]), name
+
+
 BROKEN = {
     "wrong_key": ("source.yml", "shedule: daily\n", "wrong_key/source.yml: shedule: no such key; allowed here are"),
     "no_yaml": ("source.yml", "a: [\n", "no_yaml/source.yml: not valid YAML"),

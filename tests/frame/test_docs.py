@@ -17,7 +17,7 @@ PAGES = sorted(
 ROOTS = [PROJECT, PROJECT / "dbt_project"]
 # In S3, in the folder for --data, on a web server, or made when it runs: nothing that a checkout holds.
 ELSEWHERE = re.compile(
-    r"landing/|drop/|DIR/|/|s3:|https?:|\.sluice|\.venv/|\.\./shared|logs/|\.env$|airflow_settings\.yaml$"
+    r"landing/|lake/|mirror/|drop/|DIR/|/|s3:|https?:|\.sluice|\.venv/|\.\./shared|logs/|\.env$|airflow_settings\.yaml$"
 )
 
 

@@ -1,6 +1,6 @@
 """The way of a source without Airflow: sandbox, S3, warehouse, dbt and gates, each the real one."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,12 +43,16 @@ class Way:
         store: Where landings go.
         warehouse: Where rows go.
         project: dbt on that warehouse.
+        path: Where the sandbox serves an API, by its connection; samples of new sources, unless it is said otherwise.
+        unit_tests: Whether models are unit-tested as they are built.
     """
 
     sandbox: str
     store: LandingStore
     warehouse: Warehouse
     project: Project
+    path: str = "/samples/{connection}"
+    unit_tests: bool = True
 
     def run(self, name: str) -> dict[str, int]:
         """Run a source up to its readers, as its DAG does; every gate has to pass.
@@ -60,8 +64,12 @@ class Way:
         loader = self.warehouse.dsn("sluice_loader")
         params = {one: list(param.default) for one, param in source.params.items()}
         landed = []
-        with ApiClient(api_of(source, f"{self.sandbox}/samples/{source.connection}", retries=1)) as client:
-            for entity in source.entities:
+        with ApiClient(
+            api_of(source, f"{self.sandbox}{self.path.format(connection=source.connection)}", retries=1)
+        ) as client:
+            for entity, about in source.entities.items():
+                if about.files:
+                    continue  # nothing is dropped
                 partition = partition_of_run(
                     source.partition_of(entity), asked=None, logical_date=None, run_after=NOW, is_scheduled=False
                 )
@@ -98,10 +106,11 @@ class Way:
             verdict.raise_if_failed(name, layer)
 
         for entity in source.entities:
-            steps.load(source, entity, landed, store=self.store, dsn=loader)
+            with suppress(steps.NothingToDo):  # its table is there now
+                steps.load(source, entity, landed, store=self.store, dsn=loader)
         gate("raw")
         for layer, models in (("staging", f"path:models/staging/{name}"), ("marts", f"path:models/marts,tag:{name}")):
-            self.project.build(ids, [models], unit_tests=True)
+            self.project.build(ids, [models], unit_tests=self.unit_tests)
             gate("staging" if layer == "staging" else "marts")
         publish(
             self.warehouse.dsn("sluice_publisher"),

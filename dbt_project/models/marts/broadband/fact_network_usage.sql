@@ -4,7 +4,7 @@
         incremental_strategy='merge',
         unique_key='unique_id',
         on_schema_change='append_new_columns',
-        indexes=[{'columns': ['_landing_id']}, {'columns': ['person_key']}],
+        indexes=[{'columns': ['_landing_id']}, {'columns': ['person_key']}, {'columns': ['accessed_at']}],
     )
 }}
 

@@ -4,7 +4,7 @@
         incremental_strategy='merge',
         unique_key='unique_id',
         on_schema_change='append_new_columns',
-        indexes=[{'columns': ['_landing_id']}],
+        indexes=[{'columns': ['_landing_id']}, {'columns': ['accessed_at']}],
     )
 }}
 
