@@ -34,7 +34,7 @@ with DAG(
     max_active_runs=1,
     is_paused_upon_creation=False if QUEUE else None,
     tags=["drop"],
-    default_args={"owner": "data-platform", "retries": 2, "retry_delay": timedelta(minutes=1), **told.of_tasks},
+    default_args={"owner": "data-platform", "retries": 2, "retry_delay": timedelta(seconds=10), **told.of_tasks},
     **told.of_dag,
 ):
     found: Any = look()
