@@ -32,6 +32,7 @@ class Account:
 
     Attributes:
         rows: How many rows have passed, those that are held back included.
+        dag_run_id: The run.
 
     Args:
         table: Name of the raw table.
@@ -45,7 +46,7 @@ class Account:
         self._table = table
         self._landing_id = landing_id
         self._at_most = at_most
-        self._dag_run_id = dag_run_id
+        self.dag_run_id = dag_run_id
         self._held: list[Held] = []
         self._characters = 0
         self._parts: list[_Part] = []
@@ -130,7 +131,7 @@ class Account:
         clear(session, self._table, self._landing_id)
         if self._held:
             held = sorted(self._held, key=lambda one: one.row)
-            hold(session, self._table, self._landing_id, held, dag_run_id=self._dag_run_id)
+            hold(session, self._table, self._landing_id, held, dag_run_id=self.dag_run_id)
             log.warning(
                 "held table=raw.%s landing_id=%d rows=%d of=%d", self._table, self._landing_id, len(held), self.rows
             )

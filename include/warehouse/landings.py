@@ -59,7 +59,8 @@ def register(
             session.execute(
                 f"insert into ops.landing ({columns}) select cast(%s as bigint), cast(%s as varchar(128)), "
                 "cast(%s as varchar(128)), cast(%s as varchar(128)), cast(%s as varchar(2048)), "
-                "cast(%s as varchar(64)), cast(%s as bigint), cast(%s as bigint), json_parse(%s), json_parse(%s), cast(%s as timestamptz), "
+                "cast(%s as varchar(64)), cast(%s as bigint), cast(%s as bigint), json_parse(%s), json_parse(%s), "
+                "cast(%s as timestamptz), "
                 "cast(%s as varchar(512)) where not exists (select 1 from ops.landing where landing_id = %s)",
                 (*values, landing_id),
             )

@@ -61,14 +61,19 @@ _EXACT = 2**53
 """up to here a double holds each whole number"""
 
 
-class File(Protocol):
+class _File(Protocol):
     """A Parquet file of a landing: see include/landing/footers.py."""
 
-    name: str
-    uri: str
-    bytes: int
-    rows: int
-    columns: Sequence[tuple[str, pa.DataType]]
+    @property
+    def name(self) -> str: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> Sequence[tuple[str, pa.DataType]]: ...
 
 
 class NotAsDeclared(Exception):  # noqa: N818 - what it is, not what went wrong
@@ -112,7 +117,7 @@ def create_table(dsn: str, table: RawTable) -> None:
             _add_columns(session, table.name, {name: wanted[name] for name in wanted if name not in known})
 
 
-def load_parquet(target: Target, files: Sequence[File], types: Mapping[str, str], *, scratch: Scratch) -> int:
+def load_parquet(target: Target, files: Sequence[_File], types: Mapping[str, str], *, scratch: Scratch) -> int:
     """Load a landing of Parquet files straight from its objects; the worker sees their footers alone.
 
     Args:
@@ -431,7 +436,7 @@ class _Cast:
     keeps: str | None = None
 
 
-def _selected(file: File, types: Mapping[str, str]) -> dict[str, _Cast]:
+def _selected(file: _File, types: Mapping[str, str]) -> dict[str, _Cast]:
     """How the columns of raw are made of a file's.
 
     Raises:
@@ -504,7 +509,7 @@ def _file_type(kind: pa.DataType) -> str:
     return known[kind]
 
 
-def _refuse_losses(session: RedshiftSession, part: str, file: File, chosen: Mapping[str, _Cast]) -> None:
+def _refuse_losses(session: RedshiftSession, part: str, file: _File, chosen: Mapping[str, _Cast]) -> None:
     names = {name: cast.keeps for name, cast in chosen.items() if cast.keeps}
     if not names:
         return
