@@ -24,6 +24,28 @@ if TYPE_CHECKING:
 Value = int | str | None
 Engine = Literal["postgres", "redshift"]
 
+
+class NotOnRedshift(Exception):  # noqa: N818 - what it is, not what went wrong
+    """Something that works on Postgres alone was asked of a warehouse on Redshift. The message names it."""
+
+
+def postgres_only(dsn: str, what: str) -> None:
+    """Refuse Redshift, before anything is done.
+
+    Args:
+        dsn: URI of the warehouse.
+        what: the subject of the message: `./sluice trace`.
+
+    Raises:
+        NotOnRedshift: the URI leads to Redshift.
+    """
+    if engine_of(dsn) == "redshift":
+        raise NotOnRedshift(
+            f"{what} works on a Postgres warehouse alone, and this one is Redshift; nothing was done. What is not "
+            "there on Redshift is listed in docs/redshift.md"
+        )
+
+
 NOW: Mapping[Engine, str] = {"postgres": "now()", "redshift": "getdate()"}
 """the time at which the transaction (on Redshift: the statement) began, for a timestamptz"""
 
@@ -172,6 +194,7 @@ def open_session(dsn: str, *, writes: bool = False) -> Iterator[Session]:
 @contextmanager
 def psycopg_session(dsn: str) -> Iterator[PsycopgSession]:
     """A transaction that commits on a clean exit and rolls back on an exception."""
+    postgres_only(dsn, "This step")
     connection = psycopg2.connect(dsn)
     try:
         with connection, connection.cursor() as cursor:

@@ -275,8 +275,8 @@ def _make_anew(
         if others:
             raise PublishError(
                 f"analytics.{name}: {misfit}, and {others} rows are not of this run's landings; nothing "
-                "was published. Run the DAG with from_landing and all_landings, so that all rows pass their gates in the "
-                "new shape, or take the change back"
+                "was published. Run the DAG with from_landing and all_landings, so that all rows pass their gates in "
+                "the new shape, or take the change back"
             )
     fresh = f"{name}__anew"
     _create(session, mart, home, fresh)

@@ -222,13 +222,13 @@ def _move(session: RedshiftSession, table: str, dag_run_id: str) -> int:
         payload = f"object({', '.join(members)})"
     request = "gone._request" if is_json and "_request" in types else "cast(null as super)"
     name = quoted(table)
-    matched = "{{}}._landing_id = offending._landing_id and {{}}._row = offending._row"
+    matched = "{0}._landing_id = offending._landing_id and {0}._row = offending._row"
     session.execute(
         f"create temporary table moved as select gone._landing_id, gone._row, {payload} as payload, "
         f"{request} as _request, offending.reasons from raw.{name} as gone "
-        f"inner join offending on {matched.format('gone', 'gone')}"
+        f"inner join offending on {matched.format('gone')}"
     )
-    session.execute(f"delete from raw.{name} using offending where {matched.format(name, name)}")
+    session.execute(f"delete from raw.{name} using offending where {matched.format(name)}")
     session.execute(
         f"delete from quarantine.{name} using moved "
         f"where {name}._landing_id = moved._landing_id and {name}._row = moved._row"

@@ -4,14 +4,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
 from include.warehouse.redshift.bootstrap import ROLES, USERS, bootstrap
 from tests import landings
+from tests.conftest import S3
 from tests.redshift.conftest import ADMIN, PASSWORD, ROLE, Redshift
+
+if TYPE_CHECKING:
+    from tests.redshift.warehouse.bench import Bench
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,11 @@ def warehouse(redshift: Redshift) -> Iterator[Warehouse]:
 def book(warehouse: Warehouse) -> Callable[..., int]:
     """Book a landing of a partition and return its id; each is newer than the one before."""
     return partial(landings.book, warehouse.dsn("sluice_loader"))
+
+
+@pytest.fixture
+def bench(s3: S3, warehouse: Warehouse) -> "Bench":
+    """Landings in a bucket of the test's own."""
+    from tests.redshift.warehouse.bench import Bench
+
+    return Bench(s3, warehouse)
