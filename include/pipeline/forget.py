@@ -22,8 +22,9 @@ from include.pipeline.forget_arguments import add_arguments
 from include.pipeline.model import SourceError, load_source
 from include.pipeline.rebuild import DbtProject, RebuildError
 from include.warehouse.publish import PublishError
+from include.warehouse.session import NotOnRedshift, postgres_only
 
-FAULTS = (ForgetError, LandingError, RebuildError, PublishError, SourceError, psycopg2.Error)
+FAULTS = (ForgetError, LandingError, NotOnRedshift, RebuildError, PublishError, SourceError, psycopg2.Error)
 """what an erasure ends with, if it does not end well; `said` gives the words"""
 
 
@@ -113,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     project = Path(__file__).resolve().parents[2]
     try:
         with tempfile.TemporaryDirectory() as target:
-            warehouse = psycopg2.extensions.parse_dsn(connections.warehouse_dsn(connections.TRANSFORMER))
+            dsn = connections.warehouse_dsn(connections.TRANSFORMER)
+            postgres_only(dsn, "Erasing a person")
+            warehouse = psycopg2.extensions.parse_dsn(dsn)
             dbt = DbtProject(
                 Path(os.environ.get("SLUICE_DBT_PROJECT_DIR", project / "dbt_project")),
                 Path(target),

@@ -27,6 +27,13 @@ begin
             insert into pg_catalog.redshift_layout values (made.objid, layout)
             on conflict (relation) do update set layout = excluded.layout;
         end if;
+        -- a table that is made like another is laid out like it
+        if made.command_tag = 'CREATE TABLE' then
+            insert into pg_catalog.redshift_layout
+            select made.objid, other.layout from pg_catalog.redshift_layout as other
+            where other.relation = to_regclass((regexp_match(current_query(), '\(\s*like\s+([\w."]+)', 'i'))[1])
+            on conflict do nothing;
+        end if;
         insert into pg_catalog.redshift_key
         select made.objid, contype, pg_get_constraintdef(oid) from pg_constraint
         where conrelid = made.objid and contype in ('p', 'u', 'f');
@@ -156,6 +163,10 @@ create or replace function pg_catalog.sha2(text, int) returns varchar language s
         when $2 = 512 then encode(sha512(convert_to($1, 'UTF8')), 'hex') end $f$;
 create or replace function pg_catalog.redshift_version() returns varchar language sql stable as
 $f$ select 'PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.117891'::varchar $f$;
+
+-- https://docs.aws.amazon.com/redshift/latest/dg/r_USER_IS_MEMBER_OF.html
+create or replace function pg_catalog.user_is_member_of(name, text) returns boolean language sql stable as
+$f$ select pg_catalog.pg_has_role($1, $2::name, 'member') $f$;
 
 -- Views that drivers, dbt and SQLAlchemy ask
 create or replace function pg_catalog.pg_get_late_binding_view_cols() returns setof record language sql stable as
