@@ -299,7 +299,8 @@ def _upsert(
         return 0, []  # a later complete landing has said all there is to say
     session.execute(
         f"create temporary table latest as select * from (select {listed(columns)}, "
-        f"row_number() over (partition by {listed(keys)} order by _row desc) as place from incoming) where place = 1"
+        f"row_number() over (partition by {listed(keys)} order by _row desc) as place from incoming) "
+        "as numbered where place = 1"
     )
     matched = same(keys, "latest", name)
     session.execute(f"delete from latest using raw.{name} where {matched} and {name}._landing_id > {landing_id}")
@@ -401,7 +402,7 @@ def _mark(session: RedshiftSession, target: Target) -> None:
         "select landing.source, landing.entity, _asked as request, _day as marked_day, _value as value, "
         f"row_number() over (partition by _asked, _day order by cast(_value as {kind}) desc) as place "
         "from incoming cross join ops.landing as landing "
-        f"where landing.landing_id = {landing_id} and _value is not null) where place = 1"
+        f"where landing.landing_id = {landing_id} and _value is not null) as numbered where place = 1"
     )
     held = (
         "marks.source = cursor_mark.source and marks.entity = cursor_mark.entity "

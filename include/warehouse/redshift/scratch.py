@@ -88,7 +88,7 @@ class Scratch:
             for batch in batches:
                 if file is None or writer is None:
                     file = tempfile.TemporaryFile()  # noqa: SIM115 - it goes when the last of it is uploaded
-                    writer = pq.ParquetWriter(file, schema, compression="zstd")
+                    writer = pq.ParquetWriter(file, schema, compression="snappy")
                 writer.write_batch(batch)
                 rows += batch.num_rows
                 if rows >= _FILE_ROWS:

@@ -164,10 +164,6 @@ create or replace function pg_catalog.sha2(text, int) returns varchar language s
 create or replace function pg_catalog.redshift_version() returns varchar language sql stable as
 $f$ select 'PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.117891'::varchar $f$;
 
--- https://docs.aws.amazon.com/redshift/latest/dg/r_USER_IS_MEMBER_OF.html
-create or replace function pg_catalog.user_is_member_of(name, text) returns boolean language sql stable as
-$f$ select pg_catalog.pg_has_role($1, $2::name, 'member') $f$;
-
 -- Views that drivers, dbt and SQLAlchemy ask
 create or replace function pg_catalog.pg_get_late_binding_view_cols() returns setof record language sql stable as
 $f$ select ''::name, ''::name, ''::name, ''::varchar, 0 where false $f$;
