@@ -61,7 +61,7 @@ class Warehouse:
 
     def password(self, role: str) -> str:
         """The fixed password of a role."""
-        return f"{role}-password"
+        return f"{role}-Password-1"  # which Redshift takes too
 
     def dsn(self, role: str = _OWNER) -> str:
         """A postgresql:// URI of a role of the warehouse (or of the server's superuser, by its name)."""

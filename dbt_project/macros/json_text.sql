@@ -15,7 +15,7 @@
     {%- for step in path -%}
         {{ '[' ~ step ~ ']' if step is number else '."' ~ step | replace('"', '""') ~ '"' }}
     {%- endfor -%}
-    ::varchar
+    ::varchar(65535)
 {%- endmacro %}
 
 

@@ -57,10 +57,11 @@ _LOST_ROWS = (
     "left join (select _landing_id, count(*) as row_count from {batch} as judged {of_landings}group by _landing_id) "
     "as held on landing.landing_id = held._landing_id "
     "where landing.landing_id in ({landing_ids}) and landing.entity in ({entities}) "
-    "and landing.loaded_rows is distinct from coalesce(held.row_count, 0)"
+    "and coalesce(landing.loaded_rows, -1) <> coalesce(held.row_count, 0)"
 )
 # Rows that a later landing has marked as absent stand below 0: its load is not booked with them.
 _OF_LANDINGS = f"where coalesce({ROW}, 0) >= 0 "
+_OF_JSON = re.compile(r"\{(text|kind):([\w.]+):([\w.]+)\}")
 _ROW_COUNT = "expect_table_row_count"
 _UNJUDGED = "not judged:"
 _SAFE_ERRORS = ("Undefined", "Insufficient", "Ambiguous", "Datatype", "QueryCanceled", "Syntax")
@@ -129,7 +130,13 @@ def check_tables(
             f"gate of {schema}: none of its tables comes from {', '.join(sorted(entities or ()))}, so nothing would be "
             "judged; name a table for each entity in gates.yml"
         )
-    address = sa.make_url(url).set(drivername="postgresql+psycopg2")
+    given = sa.make_url(url)
+    is_redshift = given.drivername == "redshift"
+    address = given.set(
+        drivername="redshift+psycopg2" if is_redshift else "postgresql+psycopg2",
+        # the rest of a Redshift connection's extra is not for libpq
+        query={"sslmode": given.query.get("sslmode", "verify-full")} if is_redshift else given.query,
+    )
     columns = _columns(address, schema, tuple(concerned))
     judged: dict[str, list[Result]] = {}
     ready: dict[str, _Suite] = {}
@@ -140,11 +147,14 @@ def check_tables(
             suite = _Suite.of(name, schema, table, [], {})
             judged[name] = [_not_judged(suite, rule, fault) for rule in table.rules]
         else:
-            ready[name] = _Suite.of(name, schema, table, there, _placeholders(table, there, landing_ids, entities))
+            ready[name] = _Suite.of(
+                name, schema, table, there, _placeholders(table, there, landing_ids, entities), is_redshift=is_redshift
+            )
     offending: dict[str, dict[Key, list[Reason]]] = {}
     if ready:
         with _context() as context:
-            source = context.data_sources.add_postgres(
+            add: Any = context.data_sources.add_redshift if is_redshift else context.data_sources.add_postgres
+            source = add(
                 "warehouse", connection_string=address.render_as_string(hide_password=False), create_temp_table=False
             )
             try:
@@ -203,10 +213,18 @@ class _Suite:
     """what stands for `{name}` in a query"""
     has_keys: bool
     """whether its rows say which row of raw they are"""
+    is_redshift: bool = False
 
     @classmethod
     def of(
-        cls, table: str, layer: str, gate: TableGate, columns: Sequence[str], placeholders: Mapping[str, str]
+        cls,
+        table: str,
+        layer: str,
+        gate: TableGate,
+        columns: Sequence[str],
+        placeholders: Mapping[str, str],
+        *,
+        is_redshift: bool = False,
     ) -> _Suite:
         rules = gate.rules
         if not any(rule.expectation.startswith(_ROW_COUNT) for rule in rules):
@@ -218,7 +236,8 @@ class _Suite:
                 near = difflib.get_close_matches(missing[0], columns, n=2)
                 hint = f"; near are {', '.join(near)}" if near else ""
                 unaskable[number] = f"there is no column {', '.join(missing)}{hint}"
-        return cls(table, layer, rules, unaskable, placeholders, has_keys=set(KEY) <= set(columns))
+        has_keys = set(KEY) <= set(columns)
+        return cls(table, layer, rules, unaskable, placeholders, has_keys=has_keys, is_redshift=is_redshift)
 
     def expectations(self) -> list[Expectation]:
         """The rules that can be asked, as Great Expectations' objects."""
@@ -231,7 +250,10 @@ class _Suite:
 
     def _filled(self, number: int) -> Rule:
         rule = self.rules[number]
-        filled = {key: _filled(value, self.placeholders) for key, value in rule.arguments.items()}
+        filled = {
+            key: _filled(value, self.placeholders, is_redshift=self.is_redshift)
+            for key, value in rule.arguments.items()
+        }
         return rule.model_copy(update={"arguments": filled})
 
     def name_of(self, rule: Rule) -> str:
@@ -483,11 +505,22 @@ def _placeholders(
     }
 
 
-def _filled(value: object, placeholders: Mapping[str, str]) -> object:
+def _filled(value: object, placeholders: Mapping[str, str], *, is_redshift: bool) -> object:
     if isinstance(value, str):
         for name, text in placeholders.items():
             value = value.replace(name, text)
+        value = _OF_JSON.sub(lambda found: _of_json(*found.groups(), is_redshift=is_redshift), value)
     return value
+
+
+def _of_json(what: str, column: str, path: str, *, is_redshift: bool) -> str:
+    """The text or the kind of what stands at a path in a column of JSON, or of SUPER, as SQL; null for nothing."""
+    steps = path.split(".")
+    if is_redshift:
+        value = column + "".join(f"[{step}]" if step.isdecimal() else f'."{step}"' for step in steps)
+        return f"json_typeof({value})" if what == "kind" else f"cast({value} as varchar(65535))"
+    where = ",".join(steps)
+    return f"jsonb_typeof({column} #> '{{{where}}}')" if what == "kind" else f"({column} #>> '{{{where}}}')"
 
 
 def _exception(outcome: ExpectationValidationResult) -> str | None:
@@ -616,8 +649,10 @@ def _columns(address: URL, schema: str, tables: Collection[str]) -> dict[str, li
     import sqlalchemy as sa
     from sqlalchemy.pool import NullPool
 
+    # Redshift's information_schema does not show all that may be read
+    catalogue = "svv_columns" if address.drivername.startswith("redshift") else "information_schema.columns"
     statement = sa.text(
-        "select table_name, column_name from information_schema.columns"
+        f"select table_name, column_name from {catalogue}"  # noqa: S608 - one of two names
         " where table_schema = :schema and table_name in :tables order by ordinal_position"
     ).bindparams(sa.bindparam("tables", expanding=True))
     found: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 INDEX = "index.html"
 _PAGES = "pages.json"
 """page -> the newest result that it shows; what need not be written again"""
-_RESULTS_A_SOURCE = 6_000
+RESULTS_A_SOURCE = 6_000
+"""the newest results of a source, of which pages are made"""
 
 # The newest results of each source, found by walking the index source by source; of a gate that ran again, and of a
 # landing whose entities are judged one by one, the newest results of each table.
@@ -80,24 +81,51 @@ def write_data_docs(connection: Connection, docs_uri: str, *, s3: S3Client | Non
     Returns:
         The URI of the index.
     """
-    site = _site(docs_uri, s3)
     with connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtext('sluice data docs'))")
-        cursor.execute(_RUNS, {"results": _RESULTS_A_SOURCE})
-        gates = _last_runs((_Gate(*row) for row in cursor), runs)
-        written: dict[str, int] = json.loads(site.read(_PAGES) or "{}")
-        wanted = {gate.page: gate.newest for gate in gates}
-        for gate in gates:
-            if written.get(gate.page) != gate.newest:
-                cursor.execute(_RESULTS, (gate.source, gate.layer, gate.dag_run_id))
-                names = [column.name for column in cursor.description or ()]
-                results = [dict(zip(names, row, strict=True)) for row in cursor]
-                others = [g for g in gates if (g.source, g.dag_run_id) == (gate.source, gate.dag_run_id)]
-                site.write(gate.page, _template("gate.html.j2", gate=gate, results=results, others=others))
-        site.write(INDEX, _template("index.html.j2", sources=_by_source(gates), layers=LAYERS, runs=runs))
-        for page in written.keys() - wanted.keys():
-            site.delete(page)
-        site.write(_PAGES, json.dumps(wanted, indent=1))
+        cursor.execute(_RUNS, {"results": RESULTS_A_SOURCE})
+
+        def results(source: str, layer: str, dag_run_id: str) -> list[dict[str, Any]]:
+            cursor.execute(_RESULTS, (source, layer, dag_run_id))
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+        return write_pages(cursor.fetchall(), results, docs_uri, s3=s3, runs=runs)
+
+
+def write_pages(
+    found: Iterable[Sequence[Any]],
+    results: Callable[[str, str, str], list[dict[str, Any]]],
+    docs_uri: str,
+    *,
+    s3: S3Client | None = None,
+    runs: int = 30,
+) -> str:
+    """Write the pages of gates that are found already.
+
+    Args:
+        found: the gates, newest first of each source, as `_Gate` has its fields.
+        results: source, layer and run -> the results of that gate, column -> value.
+        docs_uri: see `write_data_docs`.
+        s3: the client for an `s3://` URI.
+        runs: how many runs of each source are kept.
+
+    Returns:
+        The URI of the index.
+    """
+    site = _site(docs_uri, s3)
+    gates = _last_runs((_Gate(*row) for row in found), runs)
+    written: dict[str, int] = json.loads(site.read(_PAGES) or "{}")
+    wanted = {gate.page: gate.newest for gate in gates}
+    for gate in gates:
+        if written.get(gate.page) != gate.newest:
+            of_gate = results(gate.source, gate.layer, gate.dag_run_id)
+            others = [g for g in gates if (g.source, g.dag_run_id) == (gate.source, gate.dag_run_id)]
+            site.write(gate.page, _template("gate.html.j2", gate=gate, results=of_gate, others=others))
+    site.write(INDEX, _template("index.html.j2", sources=_by_source(gates), layers=LAYERS, runs=runs))
+    for page in written.keys() - wanted.keys():
+        site.delete(page)
+    site.write(_PAGES, json.dumps(wanted, indent=1))
     return site.uri(INDEX)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg2.extras import execute_values
 
@@ -42,9 +42,23 @@ def record(
     Raises:
         ValueError: the verdict has no result.
     """
+    refuse_empty(verdict, source, layer)
+    rows = values_of(verdict, source=source, layer=layer, dag_run_id=dag_run_id, landing_ids=landing_ids)
+    with connection, connection.cursor() as cursor:
+        execute_values(cursor, f"insert into ops.gate_result ({_COLUMNS}) values %s", rows, page_size=len(rows))  # noqa: S608
+
+
+def refuse_empty(verdict: Verdict, source: str, layer: LayerName) -> None:
+    """Raise ValueError if a verdict has no result."""
     if not verdict.results:
         raise ValueError(f"{source}: the verdict on {layer} has no result; a gate that judged nothing has not passed")
-    rows = [
+
+
+def values_of(
+    verdict: Verdict, *, source: str, layer: LayerName, dag_run_id: str, landing_ids: Sequence[int]
+) -> list[tuple[Any, ...]]:
+    """A verdict's results as rows of ops.gate_result, without the time."""
+    return [
         (
             source,
             layer,
@@ -63,5 +77,3 @@ def record(
         )
         for result in verdict.results
     ]
-    with connection, connection.cursor() as cursor:
-        execute_values(cursor, f"insert into ops.gate_result ({_COLUMNS}) values %s", rows, page_size=len(rows))  # noqa: S608

@@ -22,9 +22,11 @@ are views of the raw table of their name (`stg_<source>__<entity>` of `<source>_
 Expectations and their arguments are those of Great Expectations (https://greatexpectations.io/expectations), but that
 `column` may be a list: the entry then stands for one expectation a column. The query of an unexpected_rows_expectation
 may name `{batch}` (the run's rows of the table), `{landing_ids}` and `{entities}` (lists for an SQL `in`), or be
-`{lost_rows}` alone: the landings of which the table has not as many rows as their loads have booked. With quarantine
-it selects `_landing_id` and `_row`. `from` may be left out: in raw the table's name says it (`<source>__<entity>`),
-elsewhere the table is always judged.
+`{lost_rows}` alone: the landings of which the table has not as many rows as their loads have booked.
+`{text:payload:a.b}` and `{kind:payload:a.b}` stand for the text and the JSON type of what lies at a path in a column of
+JSON, null where nothing does: with them one query serves Postgres and Redshift. With quarantine a query selects
+`_landing_id` and `_row`. `from` may be left out: in raw the table's name says it (`<source>__<entity>`), elsewhere the
+table is always judged.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -129,7 +129,7 @@ def iter_batches(
                         parts.append(_open_texts(part.name, uri, partial(csv_rows, file, csv_options), batch_rows))
                     case _:
                         parts.append(_open_texts(part.name, uri, partial(sheet_rows, file, sheet), batch_rows))
-        types = _all_types(parts, fields, new_columns)
+        types = all_types(parts, fields, new_columns)
         schema = pa.schema(
             [(name, ARROW_TYPES[kind]) for name, kind in types.items()] + [(LANDING_ID, pa.int64()), (ROW, pa.int64())]
         )
@@ -158,6 +158,20 @@ class _Chunk:
         """The places of the batch's rows among all of the chunk's."""
         places = np.arange(self.batch.num_rows + len(self.unreadable), dtype=np.int64)
         return pa.array(np.delete(places, list(self.unreadable)) if self.unreadable else places)
+
+
+class Columns(Protocol):
+    """The columns of one part, lower-case name -> own type, and its object."""
+
+    @property
+    def uri(self) -> str:
+        """Of the object."""
+        ...
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Of the columns."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -189,7 +203,7 @@ def _open_parquet(part: str, uri: str, file: BinaryIO, batch_rows: int) -> _Part
         for batch in parquet.iter_batches(batch_rows, columns=chosen, use_threads=False):
             yield _Chunk(batch.select(chosen).rename_columns(list(columns)))
 
-    return _Part(part, uri, {name: _own_type(schema.field(position).type) for name, position in names.items()}, read)
+    return _Part(part, uri, {name: own_type(schema.field(position).type) for name, position in names.items()}, read)
 
 
 def _open_texts(part: str, uri: str, rows: Callable[[], Iterator[Row]], batch_rows: int) -> _Part:
@@ -230,11 +244,11 @@ def _chunks(
         yield lines, fields, unreadable
 
 
-def _own_type(kind: pa.DataType) -> str:
+def own_type(kind: pa.DataType) -> str:
     """The type of the vocabulary that holds an Arrow type; text holds all."""
     is_ = pa.types
     if is_.is_dictionary(kind):
-        return _own_type(kind.value_type)
+        return own_type(kind.value_type)
     tests: list[tuple[str, Callable[[pa.DataType], bool]]] = [
         ("bigint", is_.is_integer),
         ("double", is_.is_floating),
@@ -246,7 +260,7 @@ def _own_type(kind: pa.DataType) -> str:
     return next((name for name, test in tests if test(kind)), "text")
 
 
-def _all_types(parts: Sequence[_Part], fields: Mapping[str, str], new_columns: NewColumns) -> dict[str, str]:
+def all_types(parts: Sequence[Columns], fields: Mapping[str, str], new_columns: NewColumns) -> dict[str, str]:
     """The columns of the stream: declared ones as declared, new ones by contract."""
     types = dict(fields)
     for part in parts:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from include.pipeline.lake import Lake
     from include.pipeline.mirror import Mirror
+    from include.warehouse.session import Engine
 
 LOADER, TRANSFORMER, GATE, PUBLISHER = "sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher"
 REPORTER = "sluice_reporter"
@@ -51,25 +52,46 @@ _OPTIONS = frozenset(
 )
 """What a warehouse connection's extra may hold: TLS, and how patiently it is connected"""
 
+# https://github.com/aws/amazon-redshift-python-driver, and COPY's own
+_REDSHIFT_OPTIONS = frozenset(["iam_role", "region", "sslmode"])
+"""What one to Redshift may hold: the role of COPY, the region of the bucket, TLS"""
+
+_ENGINES: tuple[Engine, ...] = ("postgres", "redshift")
+
+
+def engine() -> Engine:
+    """The warehouse's engine, as the environment's `SLUICE_WAREHOUSE` says; postgres where it says nothing."""
+    said = os.environ.get("SLUICE_WAREHOUSE") or "postgres"
+    for one in _ENGINES:
+        if said == one:
+            return one
+    raise AirflowException(f"SLUICE_WAREHOUSE is {said!r}, which is not one of {', '.join(_ENGINES)}; correct it")
+
 
 def warehouse_dsn(connection_id: str) -> str:
-    """The postgresql:// URI of a warehouse connection, its TLS options and its password included: never log it."""
-    connection = _connection(connection_id)
+    """The postgresql:// or redshift:// URI of a warehouse connection, its options and its password included.
+
+    Never log it.
+    """
+    connection = _warehouse(connection_id)
     options = connection.extra_dejson
-    if unknown := sorted(set(options) - _OPTIONS):  # a misspelt sslmode would be no TLS at all
+    allowed = _REDSHIFT_OPTIONS if engine() == "redshift" else _OPTIONS
+    if unknown := sorted(set(options) - allowed):  # a misspelt sslmode would be no TLS at all
         raise AirflowException(
             f"connection {connection_id!r}: its extra has {unknown[0]!r}, which is not one of "
-            f"{', '.join(sorted(_OPTIONS))}; correct it or take it out"
+            f"{', '.join(sorted(allowed))}; correct it or take it out"
         )
     address = connection.get_uri().split("://", 1)[1].partition("?")[0]
     query = urlencode({name: str(value) for name, value in options.items()})
-    return f"postgresql://{address}" + (f"?{query}" if query else "")
+    scheme = "redshift" if engine() == "redshift" else "postgresql"
+    return f"{scheme}://{address}" + (f"?{query}" if query else "")
 
 
 def warehouse_address(connection_id: str) -> str:
-    """Where a warehouse connection leads, without who goes there: `postgres://host:port/database`."""
-    connection = _connection(connection_id)
-    return f"postgres://{connection.host}:{connection.port or 5432}/{connection.schema}"
+    """Where a warehouse connection leads, without who goes there: `postgres://host:port/database`, or redshift://."""
+    connection = _warehouse(connection_id)
+    port = connection.port or (5439 if engine() == "redshift" else 5432)
+    return f"{engine()}://{connection.host}:{port}/{connection.schema}"
 
 
 def s3_client() -> S3Client:
@@ -158,6 +180,17 @@ def api_of(source: Source) -> Api:
         max_bytes=source.max_megabytes * 1024 * 1024,
         allowed_hosts=source.allowed_hosts,
     )
+
+
+def _warehouse(connection_id: str) -> Connection:
+    """A warehouse connection, which has to be of the engine that the environment names."""
+    connection = _connection(connection_id)
+    if (connection.conn_type == "redshift") != (engine() == "redshift"):
+        raise AirflowException(
+            f"connection {connection_id!r} is of the type {connection.conn_type}, and SLUICE_WAREHOUSE is {engine()}: "
+            "correct one of them (docs/redshift.md)"
+        )
+    return connection
 
 
 def _connection(connection_id: str) -> Connection:

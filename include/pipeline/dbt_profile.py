@@ -1,10 +1,13 @@
-"""The Airflow connection of dbt's role as dbt's profile."""
+"""The Airflow connection of dbt's role as dbt's profile, on either engine."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from cosmos.profiles import PostgresUserPasswordProfileMapping
+from cosmos import ProfileConfig
+from cosmos.profiles import PostgresUserPasswordProfileMapping, RedshiftUserPasswordProfileMapping
+
+from include.pipeline.connections import TRANSFORMER, engine
 
 
 class WarehouseProfile(PostgresUserPasswordProfileMapping):  # type: ignore[misc] # Cosmos has no types
@@ -17,3 +20,14 @@ class WarehouseProfile(PostgresUserPasswordProfileMapping):  # type: ignore[misc
         **PostgresUserPasswordProfileMapping.airflow_param_mapping,
         **{name: f"extra.{name}" for name in ("sslrootcert", "sslcert", "sslkey", "connect_timeout")},
     }
+
+
+def profile_config() -> ProfileConfig:
+    """The profile of the engine that `SLUICE_WAREHOUSE` names, for a user with a password."""
+    name = engine()
+    mapping = RedshiftUserPasswordProfileMapping if name == "redshift" else WarehouseProfile
+    return ProfileConfig(
+        profile_name="sluice",
+        target_name=name,
+        profile_mapping=mapping(conn_id=TRANSFORMER, profile_args={"schema": "marts", "threads": 1}),
+    )

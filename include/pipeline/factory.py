@@ -9,7 +9,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from pkgutil import resolve_name
@@ -30,7 +29,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.utils.types import DagRunType
-from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos import DbtTaskGroup, ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos.constants import InvocationMode, LoadMode, TestBehavior
 
 from include.extract.api_up import ApiUpSensor
@@ -38,8 +37,7 @@ from include.gates import GatesError, load_gates
 from include.notify import callbacks
 from include.pipeline import arrivals, lineage
 from include.pipeline.at_work import at_work
-from include.pipeline.connections import TRANSFORMER
-from include.pipeline.dbt_profile import WarehouseProfile
+from include.pipeline.dbt_profile import profile_config
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
 from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run, partitions_of_replay
@@ -334,11 +332,11 @@ def _await_turn(source_name: str) -> bool:
 def _holds_turn(context: Context) -> None:
     """Before each model: that another run has not begun to build, as it may when tasks of an ended run are cleared."""
     from include.pipeline import connections
-    from include.warehouse.session import psycopg_session
+    from include.warehouse.session import open_session
     from include.warehouse.turn import NotMyTurn, check
 
     try:
-        with psycopg_session(connections.warehouse_dsn(connections.LOADER)) as session:
+        with open_session(connections.warehouse_dsn(connections.LOADER)) as session:
             check(session, context["dag"].dag_id, context["run_id"])
     except NotMyTurn as fault:  # it would not be at the next try either
         raise AirflowFailException(str(fault)) from None
@@ -424,11 +422,7 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
         project_config=ProjectConfig(
             dbt_project_path=DBT_PROJECT, manifest_path=DBT_MANIFEST, install_dbt_deps=False, project_name="sluice"
         ),
-        profile_config=ProfileConfig(
-            profile_name="sluice",
-            target_name="postgres",
-            profile_mapping=WarehouseProfile(conn_id=TRANSFORMER, profile_args={"schema": "marts", "threads": 1}),
-        ),
+        profile_config=profile_config(),
         execution_config=ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER),
         render_config=RenderConfig(
             load_method=LoadMode.DBT_MANIFEST,
@@ -466,22 +460,20 @@ def _landings() -> list[Landing]:
 
 def _conclude(verdict: Verdict, source_name: str, layer: LayerName, landed: Sequence[Landing]) -> None:
     """Show the verdict, record it, and fail the task if it failed."""
-    import psycopg2
-
-    from include.gates import GateFailed, record, write_data_docs
-    from include.pipeline import connections
+    from include.gates import GateFailed
+    from include.pipeline import connections, verdicts
 
     log.info("gate source=%s layer=%s\n%s", source_name, layer, verdict.table())
-    with closing(psycopg2.connect(connections.warehouse_dsn(connections.GATE))) as connection:
-        record(
-            connection,
-            verdict,
-            source=source_name,
-            layer=layer,
-            dag_run_id=get_current_context()["run_id"],
-            landing_ids=[landing["landing_id"] for landing in landed],
-        )
-        write_data_docs(connection, DOCS_URI, s3=connections.s3_client() if DOCS_URI.startswith("s3://") else None)
+    verdicts.keep(
+        connections.warehouse_dsn(connections.GATE),
+        verdict,
+        source=source_name,
+        layer=layer,
+        dag_run_id=get_current_context()["run_id"],
+        landing_ids=[landing["landing_id"] for landing in landed],
+        docs_uri=DOCS_URI,
+        s3=connections.s3_client() if DOCS_URI.startswith("s3://") else None,
+    )
     try:
         verdict.raise_if_failed(source_name, layer)
     except GateFailed as failure:  # the same rows would fail again

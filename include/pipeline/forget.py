@@ -26,11 +26,13 @@ from include.pipeline.rebuild import DbtProject, RebuildError
 from include.warehouse.exports import ExportError
 from include.warehouse.mirror import MirrorError
 from include.warehouse.publish import PublishError
+from include.warehouse.session import NotOnRedshift, postgres_only
 
 FAULTS = (
     ExportError,
     LakeError,
     MirrorError,
+    NotOnRedshift,
     ForgetError,
     LandingError,
     RebuildError,
@@ -127,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     project = Path(__file__).resolve().parents[2]
     try:
         with tempfile.TemporaryDirectory() as target:
-            warehouse = psycopg2.extensions.parse_dsn(connections.warehouse_dsn(connections.TRANSFORMER))
+            dsn = connections.warehouse_dsn(connections.TRANSFORMER)
+            postgres_only(dsn, "Erasing a person")
+            warehouse = psycopg2.extensions.parse_dsn(dsn)
             dbt = DbtProject(
                 Path(os.environ.get("SLUICE_DBT_PROJECT_DIR", project / "dbt_project")),
                 Path(target),

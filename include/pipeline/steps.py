@@ -23,6 +23,7 @@ from include.extract.paging import PagingError, iter_pages, records_in, value_at
 from include.gates import Gates, Verdict, check_frame, merged
 from include.landing import Dropped, LandingError, LandingStore, LandingWriter, Manifest
 from include.landing.delimited import CsvOptions
+from include.landing.footers import parquet_files, types_of
 from include.landing.json_records import landed_records, only_members
 from include.landing.profile import profile
 from include.landing.records import iter_batches
@@ -35,6 +36,7 @@ from include.pipeline.request import Cursor, FromEntity, Request
 from include.warehouse import landings
 from include.warehouse.fence import Fence
 from include.warehouse.load import Account, CursorMark, RawTable, Record, create_table, load_batches, load_documents
+from include.warehouse.session import engine_of
 
 log = logging.getLogger(__name__)
 
@@ -422,17 +424,7 @@ def load(
     own = [landing for landing in landed if landing["entity"] == entity_name]
     if not own:
         raise NothingToDo(f"{entity_name}: this run landed nothing of it")
-    rows = 0
-    for one in own:
-        manifest = store.read(one["uri"])
-        account = Account(
-            table.name,
-            manifest.landing_id,
-            at_most=source.entities[entity_name].quarantine_at_most,
-            dag_run_id=run_id,
-        )
-        rows += _load_one(source, entity_name, table, manifest, store, dsn, account, fence)
-    return rows
+    return sum(_load_one(source, entity_name, table, store.read(one["uri"]), store, dsn, run_id, fence) for one in own)
 
 
 def csv_options(entity: Entity) -> CsvOptions:
@@ -447,20 +439,77 @@ def _load_one(
     manifest: Manifest,
     store: LandingStore,
     dsn: str,
-    account: Account,
+    run_id: str,
     fence: Fence | None,
 ) -> int:
     entity = source.entities[entity_name]
     if table.absent != "keep" and not manifest.request.get("is_whole", True):
         table = replace(table, absent="keep")
+    account = _account(entity, table, manifest, run_id)
+    if engine_of(dsn) == "redshift":
+        return _load_by_copy(source, entity_name, table, manifest, store, dsn, account, fence)
+    if entity.is_file:
+        rows = _rows(source, entity, manifest, store, account)
+        return load_batches(dsn, table, manifest.landing_id, rows, account=account, fence=fence)
+    records = _records(source, entity_name, manifest, store, account)
+    return load_documents(dsn, table, manifest.landing_id, records, account=account, fence=fence)
+
+
+def _load_by_copy(
+    source: Source,
+    entity_name: str,
+    table: RawTable,
+    manifest: Manifest,
+    store: LandingStore,
+    dsn: str,
+    account: Account,
+    fence: Fence | None,
+) -> int:
+    """Have Redshift fetch a landing: its own Parquet files where they are as declared, else what is made of them."""
+    from include.warehouse.redshift import load as redshift
+    from include.warehouse.redshift.scratch import Scratch
+
+    entity = source.entities[entity_name]
+    dropped = tuple((part.origin, part.origin_etag) for part in manifest.parts if part.origin and part.origin_etag)
+    target = redshift.Target(dsn, table, manifest.landing_id, account, fence, dropped)
+    with Scratch.open(store.client, store.bucket) as scratch:
+        if not entity.is_file:
+            records = _records(source, entity_name, manifest, store, account)
+            return redshift.load_documents(target, records, scratch=scratch)
+        if manifest.format == "parquet" and not entity.transform:
+            files = parquet_files(store, manifest)
+            try:
+                types = types_of(files, entity.columns, entity.new_columns)
+                return redshift.load_parquet(target, files, types, scratch=scratch)
+            except redshift.NotAsDeclared as reason:
+                log.info("converted uri=%s: %s", manifest.uri, reason)
+            account = _account(entity, table, manifest, account.dag_run_id)
+            target = replace(target, account=account)
+        return redshift.load_batches(target, _rows(source, entity, manifest, store, account), scratch=scratch)
+
+
+def _account(entity: Entity, table: RawTable, manifest: Manifest, run_id: str) -> Account:
+    return Account(table.name, manifest.landing_id, at_most=entity.quarantine_at_most, dag_run_id=run_id)
+
+
+def _records(
+    source: Source, entity_name: str, manifest: Manifest, store: LandingStore, account: Account
+) -> Iterator[Record]:
+    """The JSON records of a landing, as raw has them."""
+    entity = source.entities[entity_name]
     transform = function_of(source.name, entity.transform) if entity.transform else None
-    if not entity.is_file:
-        records: Iterator[Record] = landed_records(store, manifest, entity.records, begin_part=account.begin_part)
-        if transform:
-            records = _transformed(records, transform)
-        if entity.new_columns != "evolve":
-            records = _contracted(records, entity, f"{source.name}.{entity_name}")
-        return load_documents(dsn, table, manifest.landing_id, records, account=account, fence=fence)
+    records: Iterator[Record] = landed_records(store, manifest, entity.records, begin_part=account.begin_part)
+    if transform:
+        records = _transformed(records, transform)
+    if entity.new_columns != "evolve":
+        records = _contracted(records, entity, f"{source.name}.{entity_name}")
+    return records
+
+
+def _rows(
+    source: Source, entity: Entity, manifest: Manifest, store: LandingStore, account: Account
+) -> pa.RecordBatchReader:
+    """The rows of a landing of files, as raw has them; the account is told of parts and of rows that are none."""
 
     def reject(one: Reject) -> None:
         faults = [(fault.column, fault.message) for fault in one.faults]
@@ -477,9 +526,9 @@ def _load_one(
         reject=reject if entity.quarantine_at_most else None,
         part_read=lambda part: account.part(part.part, part.uri, part.first_row, part.row_count),
     )
-    if transform:
-        batches = _transformed_batches(batches, transform)
-    return load_batches(dsn, table, manifest.landing_id, batches, account=account, fence=fence)
+    if entity.transform:
+        batches = _transformed_batches(batches, function_of(source.name, entity.transform))
+    return batches
 
 
 def _transformed(

@@ -24,7 +24,7 @@ from include.pipeline.callables import function_of
 from include.pipeline.model import SOURCES, SourceError, load_source
 from include.pipeline.steps import csv_options
 from include.warehouse.publish import Mart, marts
-from include.warehouse.session import psycopg_session
+from include.warehouse.session import postgres_only, psycopg_session
 
 MASK = "***"
 
@@ -122,9 +122,11 @@ def trace(
         sources: The folder of the source folders, which say how a landing is read.
 
     Raises:
+        NotOnRedshift: The warehouse is one.
         TraceError: There is no such mart, key or row.
         LandingError: The landing is gone, or is not what its manifest says.
     """
+    postgres_only(dsn, "Tracing a row")
     mart, lineage = _mart(manifest, mart_name.removeprefix("analytics."))
     given = key.split(",", len(mart.key) - 1)
     if len(given) != len(mart.key):

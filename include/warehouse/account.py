@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from include.warehouse.quarantine import Held, clear, hold
 from include.warehouse.raw import LoadError
-from include.warehouse.session import Session
+from include.warehouse.session import Session, Value
 
 log = logging.getLogger(__name__)
 
 MOST = 10_000
 """rows that are held back of one landing at the most, whatever share of it they are: they wait in memory"""
 
+_PARTS_AT_ONCE = 200
 _MOST_CHARACTERS = 64 * 1024 * 1024
 
 
@@ -32,6 +32,7 @@ class Account:
 
     Attributes:
         rows: How many rows have passed, those that are held back included.
+        dag_run_id: The run.
 
     Args:
         table: Name of the raw table.
@@ -45,7 +46,7 @@ class Account:
         self._table = table
         self._landing_id = landing_id
         self._at_most = at_most
-        self._dag_run_id = dag_run_id
+        self.dag_run_id = dag_run_id
         self._held: list[Held] = []
         self._characters = 0
         self._parts: list[_Part] = []
@@ -115,25 +116,22 @@ class Account:
         """Book the parts, and hold what is held back. What an earlier load of the landing booked and held is gone."""
         session.execute("delete from ops.landing_part where landing_id = %s", (self._landing_id,))
         ends = [*(part.first_row for part in self._parts[1:]), self.rows]
-        listed = [
-            {
-                "part": part.name,
-                "uri": part.uri,
-                "first_row": part.first_row,
-                "row_count": end - part.first_row if part.row_count is None else part.row_count,
-            }
-            for part, end in zip(self._parts, ends, strict=False)
-        ]
-        session.execute(
-            "insert into ops.landing_part (landing_id, part, uri, first_row, row_count) "
-            "select %s::bigint, part, uri, first_row, row_count from jsonb_to_recordset(%s::text::jsonb) "
-            "as given (part text, uri text, first_row bigint, row_count bigint)",
-            (self._landing_id, json.dumps(listed)),
-        )
+        parts = list(zip(self._parts, ends, strict=False))
+        for first in range(0, len(parts), _PARTS_AT_ONCE):
+            some = parts[first : first + _PARTS_AT_ONCE]
+            values: list[Value] = []
+            for part, end in some:
+                rows = end - part.first_row if part.row_count is None else part.row_count
+                values += [self._landing_id, part.name, part.uri, part.first_row, rows]
+            session.execute(
+                "insert into ops.landing_part (landing_id, part, uri, first_row, row_count) values "
+                + ", ".join(["(%s, %s, %s, %s, %s)"] * len(some)),
+                values,
+            )
         clear(session, self._table, self._landing_id)
         if self._held:
             held = sorted(self._held, key=lambda one: one.row)
-            hold(session, self._table, self._landing_id, held, dag_run_id=self._dag_run_id)
+            hold(session, self._table, self._landing_id, held, dag_run_id=self.dag_run_id)
             log.warning(
                 "held table=raw.%s landing_id=%d rows=%d of=%d", self._table, self._landing_id, len(held), self.rows
             )

@@ -1,8 +1,11 @@
-"""Make an empty Postgres database a Sluice warehouse: schemas, roles, bookkeeping tables.
+"""Make an empty database a Sluice warehouse: schemas, roles, bookkeeping tables.
 
 Run as the database's owner, once at set-up and again after an upgrade (every statement is idempotent):
 
     SLUICE_ADMIN_DSN=postgresql://… SLUICE_PASSWORDS='{"sluice_loader": "…", …}' python -m include.warehouse.bootstrap
+
+With redshift://… it is a Redshift database that is made one (docs/redshift.md), and the passwords are those of the five
+users of the steps.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from include.warehouse.session import engine_of
 
 ROLES = (
     "sluice_loader",
@@ -67,6 +72,8 @@ def main() -> int:
     """Bootstrap the database of SLUICE_ADMIN_DSN with the role passwords of SLUICE_PASSWORDS (a JSON object)."""
     try:
         dsn, passwords = os.environ["SLUICE_ADMIN_DSN"], json.loads(os.environ["SLUICE_PASSWORDS"])
+        if engine_of(dsn) == "redshift":
+            return _of_redshift(dsn, passwords)
         connection = psycopg2.connect(dsn)
         bootstrap(connection, passwords)
     except KeyError as missing:
@@ -76,6 +83,20 @@ def main() -> int:
         print(f"bootstrap: {fault}", file=sys.stderr)  # noqa: T201
         return 1
     connection.close()
+    return 0
+
+
+def _of_redshift(dsn: str, passwords: Mapping[str, str]) -> int:
+    from redshift_connector.error import Error
+
+    from include.warehouse.redshift.bootstrap import bootstrap as bootstrap_redshift
+    from include.warehouse.redshift.sql import said
+
+    try:
+        bootstrap_redshift(dsn, passwords)
+    except Error as fault:
+        print(f"bootstrap: {said(fault)}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

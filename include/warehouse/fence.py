@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from include.warehouse.session import Session, psycopg_session
+from include.warehouse.session import Session, engine_of, open_session, psycopg_session, redshift_session
 
 
 class Superseded(Exception):  # noqa: N818 - what happened, not what went wrong with us
@@ -35,12 +35,21 @@ class Fence:
         Raises:
             Superseded: a later try has entered already.
         """
-        with psycopg_session(dsn) as session:
-            session.execute(
-                "insert into ops.attempt as held (task, number) values (%s, %s) on conflict (task) do update "
-                "set number = excluded.number, entered_at = now() where held.number <= excluded.number",
-                (self.key, self.number),
-            )
+        with open_session(dsn, writes=True) as session:
+            if session.engine == "redshift":
+                session.execute("delete from ops.attempt where task = %s and number <= %s", (self.key, self.number))
+                session.execute(
+                    "insert into ops.attempt (task, number, entered_at) "
+                    "select cast(%s as varchar(1024)), cast(%s as integer), getdate() "
+                    "where not exists (select 1 from ops.attempt where task = %s)",
+                    (self.key, self.number, self.key),
+                )
+            else:
+                session.execute(
+                    "insert into ops.attempt as held (task, number) values (%s, %s) on conflict (task) do update "
+                    "set number = excluded.number, entered_at = now() where held.number <= excluded.number",
+                    (self.key, self.number),
+                )
             self.check(session)
 
     def check(self, session: Session) -> None:
@@ -51,7 +60,9 @@ class Fence:
         Raises:
             Superseded: a later try has entered.
         """
-        found = session.execute("select number from ops.attempt where task = %s for share", (self.key,))
+        # on Redshift the writers' lock keeps later tries out
+        lock = " for share" if session.engine == "postgres" else ""
+        found = session.execute(f"select number from ops.attempt where task = %s{lock}", (self.key,))
         if not found:
             raise RuntimeError(f"{self.key}: try {self.number} did not enter its fence before it was to commit")
         if found[0][0] != self.number:
@@ -64,6 +75,12 @@ class Fence:
 
 def forget(dsn: str, *, older_than_days: int) -> int:
     """Delete the tries of tasks that began so long ago that none of them can still be alive; how many."""
+    if engine_of(dsn) == "redshift":
+        with redshift_session(dsn, writes=True) as redshift:
+            redshift.execute(
+                f"delete from ops.attempt where entered_at < dateadd(day, -{int(older_than_days)}, getdate())"
+            )
+            return redshift.rowcount
     with psycopg_session(dsn) as session:
         session.execute(
             "delete from ops.attempt where entered_at < now() - make_interval(days => %s)", (older_than_days,)

@@ -25,8 +25,8 @@ from include.warehouse.fence import Fence
 from include.warehouse.jsonb import fault_of, storable
 from include.warehouse.landings import CURSOR_TYPES
 from include.warehouse.quarantine import clear
-from include.warehouse.raw import CursorMark, LoadError, RawTable, lock_partition
-from include.warehouse.session import ArrowSession, PsycopgSession, Session, arrow_session, psycopg_session
+from include.warehouse.raw import CursorMark, LoadError, RawTable, lock_partition, superseded
+from include.warehouse.session import ArrowSession, PsycopgSession, Session, arrow_session, engine_of, psycopg_session
 
 __all__ = [
     "Account",
@@ -57,6 +57,11 @@ Record = tuple[bytes | Unreadable, bytes | None]
 
 def create_table(dsn: str, table: RawTable) -> None:
     """Create the raw table if it is not there, and add columns declared since; an empty table lets views compile."""
+    if engine_of(dsn) == "redshift":
+        from include.warehouse.redshift import load as redshift
+
+        redshift.create_table(dsn, table)
+        return
     with psycopg_session(dsn) as session:
         session.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"raw.{table.name}",))
         known = _columns(session, table.name)
@@ -225,17 +230,17 @@ def _close_partition(
     """Attach the filled table, drop what it supersedes, book the load."""
     account.judge(rows)
     session.execute(f"analyze raw.{_quoted(target)}")
-    superseded = _superseded(session, landing_id) if table.mode == "replace" else []
-    for old in superseded:
+    replaced = superseded(session, landing_id) if table.mode == "replace" else []
+    for old in replaced:
         session.execute(f"drop table if exists raw.{_quoted(_partition_name(table, old))}")
         clear(session, table.name, old)
     session.execute(
         f"alter table raw.{_quoted(table.name)} attach partition raw.{_quoted(target)} for values in ({landing_id})"
     )
-    _book(session, landing_id, rows, superseded)
+    _book(session, landing_id, rows, replaced)
     account.book(session)
     log.info(
-        "loaded table=raw.%s landing_id=%d rows=%d superseded=%s", table.name, landing_id, rows, superseded or "none"
+        "loaded table=raw.%s landing_id=%d rows=%d superseded=%s", table.name, landing_id, rows, replaced or "none"
     )
 
 
@@ -472,16 +477,6 @@ class _Lines:
 
     def readline(self, _size: int = -1, /) -> bytes:
         return next(self._lines, b"")
-
-
-def _superseded(session: Session, landing_id: int) -> list[int]:
-    rows = session.execute(
-        'select old.landing_id from ops.landing as old join ops.landing as new using (source, entity, "partition") '
-        "where new.landing_id = %s and old.landing_id < new.landing_id and old.loaded_at is not null "
-        "and old.superseded_by is null",
-        (landing_id,),
-    )
-    return [int(row[0]) for row in rows]
 
 
 def _book(session: Session, landing_id: int, rows: int, superseded: Sequence[int]) -> None:

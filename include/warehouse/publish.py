@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from include.warehouse.marts import Mart, PublishError, marts
-from include.warehouse.session import PsycopgSession, Session, psycopg_session
+from include.warehouse.session import PsycopgSession, Session, engine_of, psycopg_session
 from include.warehouse.shape import lock_what_changes, place, published_table
 from include.warehouse.slices import Slice, booked, expressions, moved
 
@@ -55,19 +55,28 @@ def publish(
     """Move a run's changes of all its models to the readers in one transaction, and book it.
 
     Args:
-        dsn: postgresql:// URI of the role that owns `analytics` and `personal`.
+        dsn: URI of the role that owns `analytics` and `personal`, on Postgres or Redshift.
         models: what `marts` found.
         source: for the bookkeeping.
         dag_run_id: for the bookkeeping.
         landing_ids: the run's slice: rows of these landings move.
         turn: raises if another run builds the source's models by now; asked before anything is read.
         fence: raises if a later try of the task has taken over; asked last.
-        patience_seconds: how long to wait for those who read a table whose columns, types, key or masks change.
+        patience_seconds: how long to wait for those who read a table whose columns, types, key or masks change;
+            Redshift has the change wait in its queue.
 
     Raises:
         PublishError: nothing was published.
         Superseded: by the fence; nothing was published.
     """
+    if engine_of(dsn) == "redshift":
+        from include.warehouse.redshift import publish as redshift
+
+        done = redshift.publish(
+            dsn, models, source=source, dag_run_id=dag_run_id, landing_ids=landing_ids, turn=turn, fence=fence
+        )
+        _tell(done)
+        return done
     ids = list(landing_ids)
     try:
         with psycopg_session(dsn) as session:
@@ -85,6 +94,11 @@ def publish(
     except psycopg2.Error as fault:
         # not from it: what Postgres adds to its message are values of the row
         raise PublishError(f"{source}: nothing was published: {_said(fault)}") from None
+    _tell(done)
+    return done
+
+
+def _tell(done: Sequence[Published]) -> None:
     for one in done:
         log.info(
             "published model=%s deleted=%d inserted=%d changes=%s",
@@ -93,7 +107,6 @@ def publish(
             one.rows_inserted,
             "; ".join(one.changes) or "none",
         )
-    return done
 
 
 def book(

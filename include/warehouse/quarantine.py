@@ -19,7 +19,7 @@ from psycopg2.extras import execute_values
 
 from include.warehouse.jsonb import storable
 from include.warehouse.raw import RawTable, lock_partition
-from include.warehouse.session import PsycopgSession, Session, psycopg_session
+from include.warehouse.session import PsycopgSession, RedshiftSession, Session, engine_of, psycopg_session
 
 if TYPE_CHECKING:
     from include.warehouse.fence import Fence
@@ -98,6 +98,10 @@ def hold(session: Session, table: str, landing_id: int, rows: Iterable[Held], *,
     Returns:
         Rows held.
     """
+    if isinstance(session, RedshiftSession):
+        from include.warehouse.redshift import quarantine as redshift
+
+        return redshift.hold(session, table, landing_id, rows, dag_run_id=dag_run_id)
     count = 0
     for some in _batches(rows):
         _make_table(session, table)
@@ -127,6 +131,11 @@ def hold(session: Session, table: str, landing_id: int, rows: Iterable[Held], *,
 
 def clear(session: Session, table: str, landing_id: int) -> None:
     """Forget what is held of a landing: its load, in whose transaction this is, decides about all rows anew."""
+    if isinstance(session, RedshiftSession):
+        from include.warehouse.redshift import quarantine as redshift
+
+        redshift.clear(session, table, landing_id)
+        return
     if _is_there(session, table):
         session.execute(f"delete from quarantine.{_quoted(table)} where _landing_id = %s", (landing_id,))
 
@@ -160,6 +169,12 @@ def divert(
     """
     if not offending:
         return 0
+    if engine_of(dsn) == "redshift":
+        from include.warehouse.redshift import quarantine as redshift
+
+        moved = redshift.divert(dsn, table, offending, dag_run_id=dag_run_id, fence=fence)
+        log.info("quarantined table=raw.%s rows=%d", table, moved)
+        return moved
     with psycopg_session(dsn) as session:
         _lock(session, table, sorted({landing_id for landing_id, _ in offending}))
         _make_table(session, table)
@@ -184,6 +199,10 @@ def divert(
 
 def reasons_held(dsn: str, table: str, landing_ids: Sequence[int], reason: Reason) -> int:
     """How many rows of these landings are held for exactly this reason."""
+    if engine_of(dsn) == "redshift":
+        from include.warehouse.redshift import quarantine as redshift
+
+        return redshift.reasons_held(dsn, table, landing_ids, reason)
     with psycopg_session(dsn) as session:
         if not _is_there(session, table):
             return 0
@@ -203,6 +222,10 @@ def held(dsn: str, source: str, entity: str | None = None) -> list[HeldLanding]:
         source: name of the source.
         entity: only this one's.
     """
+    if engine_of(dsn) == "redshift":
+        from include.warehouse.redshift import quarantine as redshift
+
+        return redshift.held(dsn, source, entity)
     found = []
     with psycopg_session(dsn) as session:
         for table in _tables(session, source):
@@ -231,6 +254,10 @@ def purge(dsn: str, source: str, older_than_days: int) -> int:
     Returns:
         Rows deleted.
     """
+    if engine_of(dsn) == "redshift":
+        from include.warehouse.redshift import quarantine as redshift
+
+        return redshift.purge(dsn, source, older_than_days)
     count = 0
     with psycopg_session(dsn) as session:
         for table in _tables(session, source):

@@ -90,7 +90,8 @@ def lock_partition(session: Session, table: RawTable, landing_id: int) -> None:
     if not found:
         raise LoadError(f"raw.{table.name}: landing {landing_id} is not in ops.landing; land it before loading it")
     source, entity, partition = found[0]
-    session.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"raw.{table.name}|{partition}",))
+    if session.engine == "postgres":  # on Redshift whoever writes is alone
+        session.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"raw.{table.name}|{partition}",))
     later = session.execute(
         'select max(landing_id) from ops.landing where source = %s and entity = %s and "partition" = %s '
         "and landing_id > %s and loaded_at is not null",
@@ -101,3 +102,14 @@ def lock_partition(session: Session, table: RawTable, landing_id: int) -> None:
             f"raw.{table.name}: landing {landing_id} was superseded by {later[0][0]}, a later landing of "
             f"{source}.{entity} {partition}; load that one"
         )
+
+
+def superseded(session: Session, landing_id: int) -> list[int]:
+    """The loaded landings whose place a landing takes in its partition."""
+    rows = session.execute(
+        'select old.landing_id from ops.landing as old join ops.landing as new using (source, entity, "partition") '
+        "where new.landing_id = %s and old.landing_id < new.landing_id and old.loaded_at is not null "
+        "and old.superseded_by is null",
+        (landing_id,),
+    )
+    return [int(row[0]) for row in rows]

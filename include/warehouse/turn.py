@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from include.warehouse.session import Session, psycopg_session
+from include.warehouse.session import NOW, Session, open_session
 
 
 class NotMyTurn(Exception):  # noqa: N818 - what happened, not what went wrong with us
@@ -30,20 +30,29 @@ def take(dsn: str, source: str, dag_run_id: str, *, is_running: Callable[[str], 
     Returns:
         The run that has it instead; None: it is this run's.
     """
-    with psycopg_session(dsn) as session:
-        session.execute(
-            "insert into ops.turn (source, dag_run_id) values (%s, %s) on conflict (source) do nothing",
-            (source, dag_run_id),
-        )
+    with open_session(dsn, writes=True) as session:
+        if session.engine == "redshift":
+            session.execute(
+                "insert into ops.turn (source, dag_run_id, taken_at) "
+                "select cast(%s as varchar(128)), cast(%s as varchar(512)), getdate() "
+                "where not exists (select 1 from ops.turn where source = %s)",
+                (source, dag_run_id, source),
+            )
+        else:
+            session.execute(
+                "insert into ops.turn (source, dag_run_id) values (%s, %s) on conflict (source) do nothing",
+                (source, dag_run_id),
+            )
         holder = _holder(session, source)
     if holder == dag_run_id:
         return None
     if is_running(holder):
         return holder
-    with psycopg_session(dsn) as session:
+    with open_session(dsn, writes=True) as session:
         # of two that found it free the first one takes it; a publish of the old holder that is at its end goes first
         session.execute(
-            "update ops.turn set dag_run_id = %s, taken_at = now() where source = %s and dag_run_id = %s",
+            f"update ops.turn set dag_run_id = %s, taken_at = {NOW[session.engine]} "
+            "where source = %s and dag_run_id = %s",
             (dag_run_id, source, holder),
         )
         holder = _holder(session, source)
@@ -56,7 +65,8 @@ def check(session: Session, source: str, dag_run_id: str) -> None:
     Raises:
         NotMyTurn: it does not.
     """
-    holder = session.execute("select dag_run_id from ops.turn where source = %s for share", (source,))
+    lock = " for share" if session.engine == "postgres" else ""  # on Redshift who takes it waits for the writers' lock
+    holder = session.execute(f"select dag_run_id from ops.turn where source = %s{lock}", (source,))
     if holder != [(dag_run_id,)]:
         others = f"run {holder[0][0]} has built them since" if holder else "no run holds it"
         raise NotMyTurn(

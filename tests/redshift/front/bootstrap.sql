@@ -27,6 +27,13 @@ begin
             insert into pg_catalog.redshift_layout values (made.objid, layout)
             on conflict (relation) do update set layout = excluded.layout;
         end if;
+        -- a table that is made like another is laid out like it
+        if made.command_tag = 'CREATE TABLE' then
+            insert into pg_catalog.redshift_layout
+            select made.objid, other.layout from pg_catalog.redshift_layout as other
+            where other.relation = to_regclass((regexp_match(current_query(), '\(\s*like\s+([\w."]+)', 'i'))[1])
+            on conflict do nothing;
+        end if;
         insert into pg_catalog.redshift_key
         select made.objid, contype, pg_get_constraintdef(oid) from pg_constraint
         where conrelid = made.objid and contype in ('p', 'u', 'f');

@@ -180,7 +180,8 @@ def translate(sql: str, settings: Settings) -> str:
         return _setting(sql, settings)
     if word == "merge":
         _check_merge(plain)
-    sql = _super(sql, settings)
+    if word in ("select", "with", "insert", "create", "merge", "update", "delete", "explain", "declare"):
+        sql = _super(sql, settings)
     if word in ("create", "alter"):
         sql = _ddl(sql)
     for pattern, replacement in _EVERYWHERE:
@@ -318,7 +319,7 @@ def _super(sql: str, settings: Settings) -> str:
         tree = sqlglot.parse_one(sql, read="redshift")
     except SqlglotError:
         return sql  # and what of it is not PostgreSQL's, PostgreSQL refuses
-    names = {one.alias_or_name.lower() for one in tree.find_all(exp.Table, exp.CTE, exp.Subquery)}
+    names = {one.alias_or_name.lower() for one in tree.find_all(exp.Table, exp.CTE, exp.Subquery)} - {""}
     schemas = {one.text(part).lower() for one in tree.find_all(exp.Table) for part in ("db", "catalog")} - {""}
     edits: list[tuple[int, int, str]] = []
     elements: set[str] = set()

@@ -66,7 +66,8 @@ def front(server: postgresql.Server, s3: "S3Client", *, port: int = 0) -> Iterat
             assert task is not None
             tasks.add(task)
             try:
-                await _Session(server, s3, running, reader, writer).run()
+                with suppress(asyncio.CancelledError):  # by the front's own end
+                    await _Session(server, s3, running, reader, writer).run()
             finally:
                 tasks.discard(task)
 

@@ -5,6 +5,8 @@
         unique_key='address_key',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}],
+        dist='person_id',
+        sort='address_key',
     )
 }}
 

@@ -6,6 +6,8 @@
         pre_hook='{{ delete_versions_passed_on() }}',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['person_id']}],
+        dist='person_id',
+        sort=['person_id', 'valid_from_at'],
     )
 }}
 

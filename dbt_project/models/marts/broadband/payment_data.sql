@@ -5,6 +5,8 @@
         unique_key='unique_id',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['accessed_at']}],
+        dist='unique_id',
+        sort='accessed_at',
     )
 }}
 

@@ -5,6 +5,8 @@
         unique_key='person_id',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}],
+        dist='person_id',
+        sort='person_id',
     )
 }}
 

@@ -6,6 +6,8 @@
         on_schema_change='append_new_columns',
         post_hook="{{ delete_outdated_traits() }}",
         indexes=[{'columns': ['_landing_id']}, {'columns': ['collection_id']}],
+        dist='nft_key',
+        sort=['collection_id', 'nft_key'],
     )
 }}
 

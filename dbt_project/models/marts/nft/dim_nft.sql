@@ -5,6 +5,8 @@
         unique_key='nft_key',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['collection_id']}],
+        dist='nft_key',
+        sort='collection_id',
     )
 }}
 

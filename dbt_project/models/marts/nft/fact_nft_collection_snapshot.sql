@@ -5,6 +5,8 @@
         on_schema_change='append_new_columns',
         pre_hook=["{{ delete_landed_days('stg_opensea__landings', 'stats') }}"],
         indexes=[{'columns': ['_landing_id']}, {'columns': ['snapshot_date']}],
+        dist='collection_id',
+        sort='snapshot_date',
     )
 }}
 

@@ -3,6 +3,8 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
+        dist='all',
+        sort='date_day',
     )
 }}
 

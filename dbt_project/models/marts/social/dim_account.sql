@@ -5,6 +5,8 @@
         unique_key='account_id',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}],
+        dist='all',
+        sort='account_id',
     )
 }}
 

@@ -5,6 +5,8 @@
         unique_key='post_id',
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['posted_at']}],
+        dist='post_id',
+        sort='posted_at',
     )
 }}
 

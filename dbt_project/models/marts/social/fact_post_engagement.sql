@@ -5,6 +5,8 @@
         unique_key=['post_id', 'snapshot_date'],
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['snapshot_date']}],
+        dist='post_id',
+        sort='snapshot_date',
     )
 }}
 

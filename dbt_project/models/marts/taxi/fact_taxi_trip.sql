@@ -5,6 +5,8 @@
         on_schema_change='append_new_columns',
         pre_hook=['{{ join_by_hash() }}', '{{ delete_landed_months() }}'],
         indexes=[{'columns': ['_landing_id']}, {'columns': ['service', 'source_month']}],
+        dist='even',
+        sort=['source_month', 'pickup_at'],
     )
 }}
 

@@ -5,6 +5,8 @@
         unique_key=['trip_date', 'service', 'pickup_borough'],
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['trip_date']}],
+        dist='even',
+        sort='trip_date',
     )
 }}
 

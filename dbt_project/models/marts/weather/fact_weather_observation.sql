@@ -5,6 +5,8 @@
         unique_key=['city_id', 'observed_at'],
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['observed_at']}],
+        dist='city_id',
+        sort='observed_at',
     )
 }}
 

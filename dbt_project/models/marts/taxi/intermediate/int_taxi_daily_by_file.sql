@@ -5,6 +5,8 @@
         unique_key=['service', 'source_month', 'trip_date', 'pickup_borough'],
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['_landing_id']}, {'columns': ['service', 'trip_date']}],
+        dist='even',
+        sort='trip_date',
     )
 }}
 

@@ -1,0 +1,254 @@
+"""The five sources on both engines: landed once, loaded into each, built by dbt on each."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import psycopg2
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dbt.cli.main import dbtRunner
+
+from include.extract import ApiClient
+from include.pipeline import steps
+from include.pipeline.model import load_source, source_names
+from include.pipeline.partition import partition_of_run
+from include.pipeline.rebuild import environment
+from tests.conftest import S3
+from tests.dbt.project import PROJECT, DbtError, Node, Project
+from tests.dbt.test_driven import session
+from tests.local.sandbox.conftest import KEY, Sandbox
+from tests.redshift.conftest import PASSWORD, ROLE, Redshift
+from tests.sources.way import Way, api_of
+
+_TYPES = {
+    "text": "varchar(65535)",
+    "jsonb": "super",
+    "double precision": "double precision",
+    "timestamp without time zone": "timestamp",
+    "timestamp with time zone": "timestamptz",
+}
+
+
+@dataclass(frozen=True)
+class Both:
+    """Two warehouses of the same landings.
+
+    Attributes:
+        way: The one on PostgreSQL, with all that lands and loads.
+        redshift: The one on Redshift.
+        s3: Where COPY finds raw.
+        target: Where dbt writes what it compiles for Redshift.
+    """
+
+    way: Way
+    redshift: Redshift
+    s3: S3
+    target: Path
+
+    @property
+    def postgres(self) -> Project:
+        """The project on PostgreSQL."""
+        return self.way.project
+
+    def land(self, sandbox: Sandbox, now: datetime) -> list[int]:
+        """Land all five sources as of a moment and load them into both warehouses; the landings' ids."""
+        sandbox.stop_clock(now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        ids = []
+        for name in source_names():
+            ids += self._land(name, now)
+        sources = [load_source(name) for name in source_names()]
+        for table in ("ops.landing", *(f"raw.{one.table(entity)}" for one in sources for entity in one.entities)):
+            self._copy(table)
+        return ids
+
+    def drop(self) -> None:
+        """Put files into the drop zone, of the sources that take some."""
+        sessions = io.StringIO()
+        rows = [
+            session("1980101000001", "2026-11-19T08:00:00", address='Strada "Unu", 5', person_name="Ștefania Ünal"),
+            session("1980101000001", "2026-11-20T08:00:00", birth_date="unknown", email=""),
+            session("1990101000002", "2026-11-20T09:00:00", phone="x" * 300),
+        ]
+        writer = csv.DictWriter(sessions, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        assets = [
+            {
+                "token_id": str(number),
+                "name": f"Old {number}",
+                "asset_contract": {"address": f"0xAB{number:038}", "schema_name": "ERC721", "created_date": None},
+                "collection": {"slug": "old-ones", "name": "Old ones", "created_date": "2021-05-06T07:08:09.123456"},
+                "traits": [{"trait_type": "Size", "value": number, "display_type": None}] if number else [],
+            }
+            for number in range(3)
+        ]
+        for key, body in (
+            ("driven/sessions/1.csv", sessions.getvalue()),
+            ("opensea/v1/list.json", json.dumps({"assets": assets})),
+            ("opensea/v1/one.json", json.dumps(assets[0] | {"token_id": "77"})),
+        ):
+            self.s3.client.put_object(Bucket=self.s3.bucket, Key=f"drop/{key}", Body=body.encode())
+
+    def build(self, *arguments: str, landing_ids: Sequence[int] = ()) -> dict[str, Node]:
+        """`dbt build` on Redshift; node -> how it went.
+
+        Raises:
+            DbtError: dbt failed.
+        """
+        selected = ["--vars", json.dumps({"landing_ids": ",".join(map(str, landing_ids))})] if landing_ids else []
+        with environment(
+            {
+                "SLUICE_DBT_HOST": self.redshift.host,
+                "SLUICE_DBT_PORT": str(self.redshift.port),
+                "SLUICE_DBT_USER": "awsadmin",
+                "SLUICE_DBT_PASSWORD": PASSWORD,
+                "SLUICE_DBT_DBNAME": self.redshift.dbname,
+                "SLUICE_DBT_SSLMODE": "disable",
+            }
+        ):
+            result = dbtRunner().invoke(
+                [
+                    "build", *arguments, *selected, "--target", "redshift",
+                    "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(self.target),
+                    "--log-path", str(self.target), "--quiet", "--no-use-colors",
+                ]
+            )  # fmt: skip
+        found = getattr(result.result, "results", None) or []
+        nodes = {
+            one.node.name: Node(one.node.name, str(one.status), one.message or "", one.execution_time) for one in found
+        }
+        faults = [f"{node.name}: {node.message}" for node in nodes.values() if node.status in ("error", "fail")]
+        if not result.success:
+            raise DbtError(f"dbt build: {result.exception or faults}", nodes)
+        return nodes
+
+    def _land(self, name: str, now: datetime) -> list[int]:
+        source = load_source(name)
+        dsn = self.way.warehouse.dsn("sluice_loader")
+        params = {one: list(param.default) for one, param in source.params.items()}
+        landed = []
+        with ApiClient(api_of(source, self.way.sandbox, key=KEY, retries=1)) as client:
+            for entity in source.entities:
+                partition = partition_of_run(
+                    source.partition_of(entity), asked=None, logical_date=None, run_after=now, is_scheduled=False
+                )
+                where: dict[str, Any] = {"store": self.way.store, "dsn": dsn, "run_id": "test"}
+                with suppress(steps.NothingToDo):
+                    if source.entities[entity].files:
+                        landed.append(steps.fetch_files(source, entity, partition, params, **where))
+                    else:
+                        landed.append(steps.fetch(source, entity, partition, params, client=client, **where))
+        for landing in landed:
+            steps.load(source, landing["entity"], landed, store=self.way.store, dsn=dsn)
+        return [landing["landing_id"] for landing in landed]
+
+    def _copy(self, table: str) -> None:
+        """Copy a table of PostgreSQL, as it is now, by COPY."""
+        schema, name = table.split(".")
+        columns = dict(
+            self.postgres.rows(
+                "select column_name, data_type from information_schema.columns where table_schema = %s "
+                "and table_name = %s order by ordinal_position",
+                schema, name,
+            )
+        )  # fmt: skip
+        declared = ", ".join(f'"{column}" {_TYPES.get(kind, kind)}' for column, kind in columns.items())
+        key = f"copies/{table}"
+        dsn = self.postgres.warehouse.server.dsn(self.postgres.warehouse.dbname)
+        if "jsonb" in columns.values():
+            with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+                cursor.execute(f'select row_to_json(t)::text from {schema}."{name}" as t')
+                body = "\n".join(row for (row,) in cursor.fetchall()).encode()
+            form = "json 'auto' timeformat 'auto'"
+        else:
+            with adbc.connect(dsn) as connection, connection.cursor() as cursor:
+                cursor.execute(f'select * from {schema}."{name}"')
+                sink = pa.BufferOutputStream()
+                pq.write_table(cursor.fetch_arrow_table(), sink)
+                body = bytes(sink.getvalue())
+            form = "parquet"
+        entry = {"url": f"s3://{self.s3.bucket}/{key}", "mandatory": True, "meta": {"content_length": len(body)}}
+        self.s3.client.put_object(Bucket=self.s3.bucket, Key=key, Body=body)
+        manifest = json.dumps({"entries": [entry]}).encode()
+        self.s3.client.put_object(Bucket=self.s3.bucket, Key=f"{key}.manifest", Body=manifest)
+        self.redshift.run(
+            f"create schema if not exists {schema}",
+            f'create table if not exists {schema}."{name}" ({declared})',
+            f'delete from {schema}."{name}"',
+            f"copy {schema}.\"{name}\" from 's3://{self.s3.bucket}/{key}.manifest' iam_role '{ROLE}' manifest {form}",
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A table on both engines.
+
+    Attributes:
+        table: Its name with its schema.
+        rows: Rows on PostgreSQL.
+        columns: Columns that were compared.
+        nulls: Values that are null on PostgreSQL.
+        differences: What differs, at most three of them; empty where nothing does.
+    """
+
+    table: str
+    rows: int
+    columns: int
+    nulls: int
+    differences: tuple[str, ...]
+
+
+def compare(both: Both) -> list[Compared]:
+    """Every table that dbt has built, row by row and value by value; rows are in no order of their own."""
+    tables = both.postgres.rows(
+        "select table_schema, table_name from information_schema.tables "
+        "where table_schema in ('marts', 'staging') and table_type = 'BASE TABLE' order by 1, 2"
+    )
+    with (
+        closing(both.redshift.connect()) as redshift,
+        closing(psycopg2.connect(both.postgres.warehouse.server.dsn(both.postgres.warehouse.dbname))) as postgres,
+    ):
+        return [_compared(f"{schema}.{name}", postgres, redshift) for schema, name in tables]
+
+
+def _compared(table: str, postgres: Any, redshift: Any) -> Compared:  # noqa: ANN401 - drivers have no type in common
+    names, ours = _rows(postgres, table)
+    others, theirs = _rows(redshift, table)
+    differences = [f"columns {names}, on Redshift {others}"] if names != others else []
+    if len(ours) != len(theirs):
+        differences.append(f"{len(ours)} rows, on Redshift {len(theirs)}")
+    for one, other in zip(ours, theirs, strict=False):
+        differences += [
+            f"{name}: {left!r}, on Redshift {right!r}"
+            for name, left, right in zip(names, one, other, strict=False)
+            if left != right
+        ]
+    nulls = sum(value is None for row in ours for value in row)
+    return Compared(table, len(ours), len(names), nulls, tuple(differences[:3]))
+
+
+def _rows(connection: Any, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:  # noqa: ANN401 - as above
+    with connection.cursor() as cursor:
+        cursor.execute(f"select * from {table}")
+        names = [column[0].decode() if isinstance(column[0], bytes) else column[0] for column in cursor.description]
+        places = sorted(range(len(names)), key=names.__getitem__)
+        rows = [tuple(_plain(row[place]) for place in places) for row in cursor.fetchall()]
+    return [names[place] for place in places], sorted(rows, key=repr)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """A value in the words of neither driver: an instant in UTC, a number with the digits it is stored with."""
+    if isinstance(value, datetime):
+        return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    return value
