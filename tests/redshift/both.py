@@ -154,7 +154,7 @@ class Both:
 
 EXCEPTED = {
     "_loaded_at": "each warehouse has loaded a landing at its own time",
-    "marts.fact_taxi_trip._row": "COPY does not tell a Parquet row's place in its file: rows are numbered by their values",
+    "marts.fact_taxi_trip._row": "COPY tells no Parquet row's place in its file: rows are numbered by their values",
     "marts.fact_taxi_trip.trip_key": "it is made of `_row`",
 }
 """Columns that are not compared, and why."""

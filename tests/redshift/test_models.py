@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -40,13 +41,10 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def other(s3_server: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedshiftWarehouse]:
+def other(s3_server: Store, stack_directory: Path) -> Iterator[RedshiftWarehouse]:
     """Redshift on a server of its own: users are a server's, and those of both warehouses have the same names."""
-    directory = tmp_path_factory.mktemp("server")
-    for part in (directory, *directory.parents[:2]):
-        part.chmod(0o711)  # root's PostgreSQL runs as another user
     client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
-    with stack.postgres(directory) as server, front(server, client) as running:
+    with stack.postgres(stack_directory / "redshift") as server, front(server, client) as running:
         made = RedshiftWarehouse(database(running, server))
         bootstrap(made.dsn(), {user: made.password(user) for user in USERS})
         yield made
