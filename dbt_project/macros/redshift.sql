@@ -21,19 +21,5 @@
 {%- endmacro %}
 
 
-{#- A value of a unit test's fixture: text is not cut, a SUPER is parsed. -#}
-{% macro redshift__safe_cast(field, type) -%}
-    {%- if type == 'super' and field != 'null' -%}
-        json_parse({{ field }})
-    {%- else -%}
-        cast({{ field }} as {{ wide_text(type) }})
-    {%- endif -%}
-{%- endmacro %}
-
-
-{#- Every null of a fixture is cast to its column's type (above), so that no row needs to be free of them. -#}
-{% macro redshift__validate_fixture_rows(rows, row_number) -%}{%- endmacro %}
-
-
 {#- Redshift has no indexes: `sort` and `dist` of a model's config say how its rows lie. -#}
 {% macro redshift__create_indexes(relation) -%}{%- endmacro %}

@@ -109,6 +109,14 @@ def test_every_mart_is_public_with_a_contract_a_key_and_its_way_to_readers(model
         assert publish == {"mode": "whole"} or "_landing_id" in node["columns"], node["name"]
 
 
+def test_every_table_says_how_its_rows_lie_on_redshift(models: dict[str, Node]) -> None:
+    for name, node in models.items():
+        if node["config"]["materialized"] in ("table", "incremental"):
+            dist, sort = node["config"].get("dist"), node["config"].get("sort")
+            assert dist in ("all", "even") or dist in node["columns"], name
+            assert {*([sort] if isinstance(sort, str) else sort or [""])} <= set(node["columns"]), name
+
+
 def test_every_row_that_is_published_leads_back_or_says_why_not(models: dict[str, Node]) -> None:
     for node in _published(models):
         lineage = node["config"]["meta"].get("lineage", {})

@@ -64,16 +64,22 @@ def redshift_front(postgres: postgresql.Server, s3_server: stack.Store) -> Itera
         yield running
 
 
+def database(running: Front, server: postgresql.Server, dbname: str = "redshift") -> Redshift:
+    """An empty database on a server with a front, with an administrator as a new cluster has."""
+    made = Redshift(running, server, dbname)
+    postgresql.create_database(server, dbname, owner=ADMIN, password=PASSWORD)
+    with closing(server.connect(dbname)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"alter role {ADMIN} superuser")  # Redshift's own may all that the front does
+        cursor.execute(f'grant connect, temporary on database "{dbname}" to public')
+        connection.commit()
+    prepare(server, dbname)
+    return made
+
+
 @pytest.fixture(scope="module")
 def redshift(redshift_front: Front, postgres: postgresql.Server) -> Iterator[Redshift]:
-    """An empty Redshift a module, with an administrator as a new cluster has."""
-    made = Redshift(redshift_front, postgres, "redshift")
-    postgresql.create_database(postgres, made.dbname, owner=ADMIN, password=PASSWORD)
-    with closing(postgres.connect(made.dbname)) as connection, connection.cursor() as cursor:
-        cursor.execute(f"alter role {ADMIN} superuser")  # Redshift's own may all that the front does
-        cursor.execute(f'grant connect, temporary on database "{made.dbname}" to public')
-        connection.commit()
-    prepare(postgres, made.dbname)
+    """An empty Redshift a module."""
+    made = database(redshift_front, postgres)
     yield made
     with closing(postgres.connect()) as connection:
         connection.autocommit = True

@@ -6,10 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
 from redshift_connector.error import Error
 
 from tests.conftest import S3
-from tests.redshift.conftest import ROLE, Redshift
+from tests.redshift.conftest import ADMIN, PASSWORD, ROLE, Redshift
 from tests.redshift.front.dialect import Unsupported, unsupported
 
 
@@ -219,3 +220,13 @@ def test_a_refusal_breaks_the_transaction_off(redshift: Redshift) -> None:
         cursor.execute("select %s::int + 1", (1,))
         assert cursor.fetchall() == ([2],)
     assert "TRUNCATE commits" in refusal(redshift, "select 1", "truncate t")
+
+
+def test_airflows_hook_reaches_it(redshift: Redshift, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {
+        "conn_type": "redshift", "host": redshift.host, "port": redshift.port, "schema": redshift.dbname,
+        "login": ADMIN, "password": PASSWORD, "extra": {"ssl": False},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_ON_REDSHIFT", json.dumps(connection))
+    hook = RedshiftSQLHook(redshift_conn_id="warehouse_on_redshift")
+    assert hook.get_records("select json_parse('{\"a\": [1, 2]}').a[1]::int as a") == ([2],)

@@ -4,23 +4,29 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from include.landing import LandingStore
+from include.warehouse.redshift.bootstrap import USERS, bootstrap
 from local import s3 as seaweed
+from local import stack
 from local.stack import Store
 from tests.conftest import S3, Warehouse
 from tests.dbt.project import Project
 from tests.local.sandbox.conftest import Sandbox, running
 from tests.redshift.both import Both, compare
-from tests.redshift.conftest import Redshift
+from tests.redshift.conftest import database
+from tests.redshift.front import front
 from tests.redshift.front.dialect import refusals, statements
 from tests.redshift.parity import PAGE, page, tables
+from tests.redshift.warehouse.conftest import Warehouse as RedshiftWarehouse
 from tests.sources.way import Way
 
 FIRST = datetime(2026, 11, 20, 13, 5, tzinfo=UTC)
 SECOND = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
+BUCKET = "both-warehouses"
 NO_TESTS = ("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
 
 
@@ -35,26 +41,37 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
+def other(s3_server: Store, stack_directory: Path) -> Iterator[RedshiftWarehouse]:
+    """Redshift on a server of its own: users are a server's, and those of both warehouses have the same names."""
+    client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    with stack.postgres(stack_directory / "redshift") as server, front(server, client) as running:
+        made = RedshiftWarehouse(database(running, server))
+        bootstrap(made.dsn(), {user: made.password(user) for user in USERS})
+        yield made
+
+
+@pytest.fixture(scope="module")
 def both(
     sandbox: Sandbox,
     s3_server: Store,
     warehouse: Warehouse,
-    redshift: Redshift,
+    other: RedshiftWarehouse,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Both:
     """Two days of the five sources, landed and built day by day on both engines."""
     client = seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
-    store = S3(client, s3_server.bucket, s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
+    client.create_bucket(Bucket=BUCKET)
+    s3 = S3(client, BUCKET, s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key)
     project = Project(warehouse, tmp_path_factory.mktemp("dbt"))
-    project.create_raw()
-    way = Way(sandbox.url, LandingStore(client, s3_server.bucket), warehouse, project)
-    made = Both(way, redshift, store, tmp_path_factory.mktemp("redshift"))
+    way = Way(sandbox.url, LandingStore(client, BUCKET), warehouse, project)
+    made = Both(way, other, s3, tmp_path_factory.mktemp("redshift"))
+    made.create_raw()
     made.drop()
     made.land(sandbox, FIRST)
-    made.postgres.dbt("build", *NO_TESTS)
+    project.dbt("build", *NO_TESTS)
     made.build("--exclude-resource-type", "unit_test")
     later = made.land(sandbox, SECOND)
-    made.postgres.dbt("build", *NO_TESTS, landing_ids=later)
+    project.dbt("build", *NO_TESTS, landing_ids=later)
     made.build(*NO_TESTS, landing_ids=later)
     return made
 
@@ -89,7 +106,7 @@ def test_every_mart_lies_as_its_config_says(both: Both) -> None:
     }
     laid = {
         name: (style, key)
-        for name, style, key in both.redshift.run(
+        for name, style, key in both.redshift.ask(
             "select \"table\", diststyle, sortkey1 from svv_table_info where schema in ('marts', 'staging')"
         )
     }
@@ -98,3 +115,19 @@ def test_every_mart_lies_as_its_config_says(both: Both) -> None:
         dist, sort = config["dist"], config["sort"]
         style = dist.upper() if dist in ("all", "even") else f"KEY({dist})"
         assert laid[name] == (style, sort if isinstance(sort, str) else sort[0]), name
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("update marts.dim_vendor set vendor_name = 'Another' where vendor_key = -1", "vendor_name: "),
+        ("update marts.dim_nft set image_url = null", "image_url: "),
+        (
+            "delete from marts.dim_city where city_id in (select max(city_id) from marts.dim_city)",
+            " rows, on Redshift ",
+        ),
+    ],
+)
+def test_a_difference_is_found(both: Both, change: str, difference: str) -> None:
+    both.redshift.ask(change)
+    assert difference in str([one.differences for one in compare(both)])

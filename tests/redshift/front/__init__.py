@@ -1,6 +1,6 @@
 """A front that stands for Redshift in tests: its protocol, SQL and COPY, before a plain PostgreSQL and an S3 server.
 
-Real clients talk to it (redshift_connector, dbt-redshift, Airflow's RedshiftSQLHook, Great Expectations). It refuses
+Real clients talk to it (redshift_connector, dbt-redshift, Airflow's RedshiftSQLHook). It refuses
 what Redshift refuses (`unsupported.yml`). What it is not: docs/redshift.md.
 """
 
