@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from include.warehouse.session import engine_of, open_session
+from include.warehouse.session import engine_of, open_session, postgres_only
 
 CursorType = Literal["number", "timestamp", "text"]
 CURSOR_TYPES: Mapping[CursorType, str] = {"number": "numeric", "timestamp": "timestamptz", "text": "text"}
@@ -166,7 +166,8 @@ def loaded_files(dsn: str, *, source: str, entity: str) -> set[tuple[str, str]]:
 
 def taken_files(dsn: str) -> set[tuple[str, str, str, str]]:
     """Source, entity, URI and ETag of all dropped files that a run has ever landed, loaded or not."""
-    with psycopg_session(dsn) as session:
+    postgres_only(dsn, "The look for arrived files")
+    with open_session(dsn) as session:
         rows = session.execute(
             "select source, entity, uri, etag from ops.loaded_file union "
             "select source, entity, file ->> 'uri', file ->> 'etag' "
