@@ -20,8 +20,9 @@ import tempfile
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ MANIFEST = "_manifest.json"
 STARTED = "_started"
 
 _UPLOAD_BYTES = 8 * 1024 * 1024  # a piece of a multipart upload: S3 allows 10,000 of them, so 80 GB an object
+_UPLOADS_AT_ONCE = 3  # pieces on their way while the next one is received, hashed and compressed
 _PART_CONTENT_BYTES = 256 * 1024 * 1024  # documents before compression in one part; by content, so that equal is equal
 _READ_BYTES = 1024 * 1024
 _LINE_BYTES = 64 * 1024 * 1024  # a document: Postgres takes a jsonb of up to 255 MiB, and a few are in memory at once
@@ -365,7 +367,7 @@ class LandingStore:
 class LandingWriter:
     """Writes one landing; made by `LandingStore.begin`.
 
-    Memory is bounded by one upload piece (8 MiB) and the document or chunk in hand, whatever the landing's size.
+    Memory is bounded by four upload pieces (8 MiB each) and the document or chunk in hand, whatever the landing's size.
     """
 
     def __init__(self, store: LandingStore, folder: str, about: Mapping[str, Any]) -> None:
@@ -651,7 +653,10 @@ def _gunzipped(chunks: Iterator[bytes], uri: str) -> Iterator[bytes]:
 
 
 class _Upload(io.RawIOBase):
-    """One object on its way to S3: a plain put if it is small, multipart once it is not."""
+    """One object on its way to S3: a plain put if it is small, multipart once it is not.
+
+    Pieces go by threads, some at once, so that whoever writes need not wait for S3 until they are too many.
+    """
 
     def __init__(self, client: S3Client, bucket: str, folder: str, name: str) -> None:
         self.name = name
@@ -661,6 +666,8 @@ class _Upload(io.RawIOBase):
         self._key = folder + name
         self._buffer = bytearray()
         self._upload_id: str | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._under_way: deque[Future[CompletedPartTypeDef]] = deque()
         self._done: list[CompletedPartTypeDef] = []
 
     def writable(self) -> bool:
@@ -681,13 +688,16 @@ class _Upload(io.RawIOBase):
             self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))
         else:
             self._send(bytes(self._buffer))
+            self._await(most=0)
             self._client.complete_multipart_upload(
                 Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, MultipartUpload={"Parts": self._done}
             )
             self._upload_id = None
+            self._end_threads()
         self._buffer.clear()
 
     def abort(self) -> None:
+        self._end_threads()  # a piece that arrived after the abort would stay
         if self._upload_id is not None:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
             self._upload_id = None
@@ -695,11 +705,27 @@ class _Upload(io.RawIOBase):
     def _send(self, piece: bytes) -> None:
         if self._upload_id is None:
             self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
-        number = len(self._done) + 1
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="upload")
+        self._await(most=_UPLOADS_AT_ONCE - 1)
+        number = len(self._done) + len(self._under_way) + 1
+        self._under_way.append(self._threads.submit(self._put, self._upload_id, number, piece))
+
+    def _put(self, upload_id: str, number: int, piece: bytes) -> CompletedPartTypeDef:
         answer = self._client.upload_part(
-            Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=piece
+            Bucket=self._bucket, Key=self._key, UploadId=upload_id, PartNumber=number, Body=piece
         )
-        self._done.append({"PartNumber": number, "ETag": answer["ETag"]})
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def _await(self, most: int) -> None:
+        """Wait until no more pieces than these are under way, the oldest first."""
+        while len(self._under_way) > most:
+            self._done.append(self._under_way.popleft().result())
+
+    def _end_threads(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+            self._threads = None
 
 
 class _DocumentPart:
