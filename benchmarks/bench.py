@@ -121,7 +121,11 @@ def servers() -> Iterator[Servers]:
     folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass
     try:
         with stack.postgres(folder, settings={}) as postgres, stack.s3(folder) as s3:
-            yield Servers(postgres, s3, folder)
+            started = Servers(postgres, s3, folder)
+            try:
+                yield started
+            finally:
+                started.clock.close()
     finally:
         shutil.rmtree(postgresql.data_directory(folder / "postgres"), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -118,7 +118,8 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._servers = [process for process in psutil.Process().children() if process.name() in ("postgres", "weed")]
+        self._workers: dict[str, subprocess.Popen[str]] = {}
+        self._servers = [process for process in psutil.Process().children() if process.name() in {"postgres", "weed"}]
 
     def measure(self, work: Callable[[], object]) -> Took:
         """Do the work in this process."""
@@ -136,7 +137,7 @@ class Clock:
         python: Path = Path(sys.executable),
         env: Mapping[str, str] | None = None,
     ) -> Took:
-        """Do the work in a process of its own: `benchmarks/worker.py` says how.
+        """Do the work in a process of its own, a fork of one that has all imported: `benchmarks/worker.py` says how.
 
         Args:
             function: `module:name`.
@@ -147,20 +148,36 @@ class Clock:
         Raises:
             WayError: It failed.
         """
+        worker = self._worker(function, python, env or {})
+        assert worker.stdin is not None
+        assert worker.stdout is not None
         server = self.server()
-        done = subprocess.run(
-            [str(python), "-m", "benchmarks.worker", function],
-            input=json.dumps(given),
-            env=os.environ | {"PYTHONPATH": str(PROJECT)} | dict(env or {}),
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise WayError(f"{function}: {' '.join(done.stderr.split())[-400:]}")
-        said = json.loads(done.stdout.splitlines()[-1])
+        worker.stdin.write(json.dumps(given) + "\n")
+        worker.stdin.flush()
+        said = json.loads(worker.stdout.readline() or '{"fault": "its process has ended"}')
+        if "fault" in said:
+            raise WayError(f"{function}: {said['fault']}")
         return Took(said["seconds"], said["cpu"], self.server() - server, said["rss"], said["rss_before"])
+
+    def close(self) -> None:
+        """End the processes that work apart."""
+        for worker in self._workers.values():
+            worker.terminate()
+            worker.communicate()
+        self._workers.clear()
+
+    def _worker(self, function: str, python: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+        if function not in self._workers:
+            self._workers[function] = subprocess.Popen(
+                [str(python), "-m", "benchmarks.worker", function],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": str(PROJECT)} | dict(env),
+                cwd=PROJECT,
+                text=True,
+            )
+        return self._workers[function]
 
     def server(self) -> float:
         """CPU seconds of the servers until now, once their sessions have ended."""

@@ -22,6 +22,15 @@ from benchmarks.worker import WayError
 
 DLT = ("dlt[postgres]==1.31.0", "pyarrow==26.0.1", "adbc-driver-postgresql==1.13.0")
 """https://dlthub.com/docs/dlt-ecosystem/destinations/postgres: Parquet goes in by ADBC where that is installed"""
+IMPORTS = {
+    "adbc": ("adbc_driver_postgresql.dbapi", "pyarrow.parquet"),
+    "psycopg_csv": ("psycopg", "pyarrow.parquet", "pyarrow.csv"),
+    "pandas_to_sql": ("pandas", "sqlalchemy", "psycopg2", "pyarrow.parquet"),
+    "dlt_arrow": ("dlt", "dlt.destinations", "pyarrow.parquet", "adbc_driver_postgresql.dbapi"),
+    "dlt_rows": ("dlt", "dlt.destinations", "pyarrow.parquet", "psycopg2"),
+    "dlt_documents": ("dlt", "dlt.destinations", "psycopg2"),
+}
+"""what each imports before it is timed"""
 _PAGE_ROWS = 65_536
 
 

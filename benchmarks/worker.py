@@ -1,10 +1,13 @@
-"""A process that does one piece of work and says what it took; peers run it in environments of their own.
+"""A process that does a piece of work as often as it is told, each time in a fork of its own, and says what it took.
 
-    echo '{"dsn": …}' | python -m benchmarks.worker benchmarks.ours:load_file
+    echo '{"s3": …, "landing": …, "dsn": …}' | python -m benchmarks.worker benchmarks.ours:load_file
 
-The function gets the JSON's members as arguments, prepares, and returns another one that does the work. Only that one's
-time counts. The standard library is all that this module needs.
+Each line of its input is the arguments of the function that the command line names, which prepares and returns another
+one that does the work. Only that one's time counts: what it imports is imported once, before the first fork, as a warm
+worker of Airflow's has it. Peers run this in environments of their own, so it needs nothing but the standard library.
 """
+
+from __future__ import annotations
 
 import importlib
 import json
@@ -12,7 +15,10 @@ import os
 import resource
 import sys
 import time
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class WayError(Exception):
@@ -20,13 +26,34 @@ class WayError(Exception):
 
 
 def main() -> None:
-    """Run the function that the command line names; the last line of the output is JSON."""
-    module, _, name = sys.argv[1].partition(":")
-    work = getattr(importlib.import_module(module), name)(**json.load(sys.stdin))
-    before, cpu, begun = _memory("VmRSS"), _cpu(), time.perf_counter()
-    work()
-    seconds, cpu = time.perf_counter() - begun, _cpu() - cpu
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "rss": _memory("VmHWM"), "rss_before": before}))
+    """Answer each line of the input by one of JSON: what the work took, or its `fault`."""
+    place, _, name = sys.argv[1].partition(":")
+    module = importlib.import_module(place)
+    for needed in getattr(module, "IMPORTS", {}).get(name, ()):
+        importlib.import_module(needed)
+    # what the work prints is not the answer
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            answers.write(json.dumps(_answer(getattr(module, name), json.loads(line))) + "\n")
+            answers.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status:
+            answers.write(json.dumps({"fault": f"it ended with status {status}"}) + "\n")
+
+
+def _answer(function: Callable[..., Callable[[], object]], given: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        work = function(**given)
+        before, cpu, begun = _memory("VmRSS"), _cpu(), time.perf_counter()
+        work()
+        seconds, cpu = time.perf_counter() - begun, _cpu() - cpu
+    except Exception:
+        return {"fault": " ".join(traceback.format_exc().split())[-400:]}
+    return {"seconds": seconds, "cpu": cpu, "rss": _memory("VmHWM"), "rss_before": before}
 
 
 def _cpu() -> float:

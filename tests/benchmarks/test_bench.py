@@ -99,9 +99,13 @@ def test_work_apart_that_fails_says_why() -> None:
 def measure_code(code: str, function: str, given: dict[str, int], name: str = "way_of_a_test") -> Took:
     folder = Path(os.environ["PYTEST_SCRATCH"])
     (folder / f"{name}.py").write_text(code)
-    return Clock().measure_apart(
-        f"{name}:{function}", given, env={"PYTHONPATH": os.pathsep.join([str(PROJECT), str(folder)])}
-    )
+    clock = Clock()
+    try:
+        return clock.measure_apart(
+            f"{name}:{function}", given, env={"PYTHONPATH": os.pathsep.join([str(PROJECT), str(folder)])}
+        )
+    finally:
+        clock.close()
 
 
 @pytest.fixture(autouse=True)
