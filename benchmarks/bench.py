@@ -143,7 +143,7 @@ def month_file(rows: int) -> Path:
     """A synthetic yellow month of so many rows, as the TLC publishes it."""
     path = state_folder() / f"yellow-2024-01-{rows}.parquet"
     if not path.exists():
-        fresh = path.with_suffix(".part")
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
         trips.write_month("yellow", "2024-01", rows, fresh)
         fresh.replace(path)
     return path
@@ -153,7 +153,7 @@ def repeated(path: Path, times: int) -> Path:
     """A file's rows several times over, in a file of its own."""
     made = path.with_name(f"{path.stem}-x{times}.parquet")
     if not made.exists():
-        source, fresh = pq.ParquetFile(path), made.with_suffix(".part")
+        source, fresh = pq.ParquetFile(path), made.with_name(f"{made.name}.{os.getpid()}")
         with pq.ParquetWriter(fresh, source.schema_arrow) as writer:
             for _ in range(times):
                 for group in range(source.num_row_groups):

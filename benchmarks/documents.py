@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -129,7 +130,7 @@ def documents(size: int) -> Path:
     """Observations of a hundred cities as the sandbox makes them, a line each."""
     path = state_folder() / f"observations-{size}.ndjson"
     if not path.exists():
-        fresh = path.with_suffix(".part")
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
         places = [Place(1_000 + at, f"City {at}", "NO", at - 50, 3 * at - 150, at, None) for at in range(100)]
         with fresh.open("w") as file:
             for number in range(size):

@@ -73,18 +73,17 @@ def test_a_goal_says_whether_it_is_met(goal: Goal, text: str) -> None:
     assert str(goal) == text
 
 
-def test_work_apart_is_timed_without_what_prepares_it() -> None:
-    """Half a second of preparation is not in it, the memory it takes is."""
+def test_work_apart_is_measured_without_what_prepares_it() -> None:
+    """Two seconds of CPU in preparation are not in it, the memory it takes is."""
     code = (
         "import time\n"
         "def grow(size):\n"
-        "    end = time.process_time() + 0.5\n"
+        "    end = time.process_time() + 2\n"
         "    while time.process_time() < end: pass\n"
         "    return lambda: len(b'x' * size)\n"
     )
     one = measure_code(code, "grow", {"size": 200_000_000})
-    assert one.seconds < 0.45
-    assert one.client < 0.45
+    assert one.client < 1.5
     assert one.rss is not None
     assert one.rss_before is not None
     assert one.rss - one.rss_before > 190_000_000
