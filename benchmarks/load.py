@@ -43,7 +43,7 @@ def run(servers: Servers, *, rows: int, rounds: int, peer_rounds: int) -> Result
         )
 
     small = land(servers, month_file(_SLOW_ROWS), "2024-02", run_id="small")
-    peers = {
+    peers: dict[str, tuple[str, Manifest, tuple[str, ...] | None]] = {
         "ADBC": ("adbc", manifest, None),
         "dlt, Arrow and Parquet": ("dlt_arrow", manifest, DLT),
         "psycopg COPY of CSV": ("psycopg_csv", manifest, None),
