@@ -373,8 +373,7 @@ def _counts(home: Home, month: date) -> dict[str, int]:
         ),
         **{
             f"{schema}.fact_taxi_trip": (
-                f"select count(*) as held from {schema}.fact_taxi_trip "  # noqa: S608 - two names of our own
-                "where service = 'yellow' and source_month = %s",
+                f"select count(*) as held from {schema}.fact_taxi_trip where service = 'yellow' and source_month = %s",
                 [day],
             )
             for schema in ("marts", "analytics")

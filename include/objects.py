@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,10 +13,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _UPLOAD_BYTES = 8 * 1024 * 1024  # a piece of a multipart upload: S3 allows 10,000 of them, so 80 GB an object
+_UPLOADS_AT_ONCE = 3  # pieces on their way while the next one is received, hashed and compressed
 
 
 class Upload(io.RawIOBase):
-    """One object on its way to S3: a plain put if it is small, multipart once it is not."""
+    """One object on its way to S3: a plain put if it is small, multipart once it is not.
+
+    Pieces go by threads, some at once, so that whoever writes need not wait for S3 until they are too many.
+    """
 
     def __init__(self, client: S3Client, bucket: str, folder: str, name: str) -> None:
         self.name = name
@@ -24,6 +30,8 @@ class Upload(io.RawIOBase):
         self._key = folder + name
         self._buffer = bytearray()
         self._upload_id: str | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._under_way: deque[Future[CompletedPartTypeDef]] = deque()
         self._done: list[CompletedPartTypeDef] = []
 
     def writable(self) -> bool:
@@ -46,14 +54,17 @@ class Upload(io.RawIOBase):
             self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))
         else:
             self._send(bytes(self._buffer))
+            self._await(most=0)
             self._client.complete_multipart_upload(
                 Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, MultipartUpload={"Parts": self._done}
             )
             self._upload_id = None
+            self._end_threads()
         self._buffer.clear()
 
     def abort(self) -> None:
         """Leave nothing behind of an object that was begun."""
+        self._end_threads()  # a piece that arrived after the abort would stay
         if self._upload_id is not None:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
             self._upload_id = None
@@ -61,11 +72,27 @@ class Upload(io.RawIOBase):
     def _send(self, piece: bytes) -> None:
         if self._upload_id is None:
             self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
-        number = len(self._done) + 1
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="upload")
+        self._await(most=_UPLOADS_AT_ONCE - 1)
+        number = len(self._done) + len(self._under_way) + 1
+        self._under_way.append(self._threads.submit(self._put, self._upload_id, number, piece))
+
+    def _put(self, upload_id: str, number: int, piece: bytes) -> CompletedPartTypeDef:
         answer = self._client.upload_part(
-            Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=piece
+            Bucket=self._bucket, Key=self._key, UploadId=upload_id, PartNumber=number, Body=piece
         )
-        self._done.append({"PartNumber": number, "ETag": answer["ETag"]})
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def _await(self, most: int) -> None:
+        """Wait until no more pieces than these are under way, the oldest first."""
+        while len(self._under_way) > most:
+            self._done.append(self._under_way.popleft().result())
+
+    def _end_threads(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+            self._threads = None
 
 
 def delete_for_good(client: S3Client, bucket: str, key: str, *, but_current: bool = False) -> None:

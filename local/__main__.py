@@ -105,6 +105,10 @@ def _test(given: argparse.Namespace) -> int:
     return commands.test(given.arguments)
 
 
+def _bench(given: argparse.Namespace) -> int:
+    return commands.bench(given.arguments)
+
+
 def _forget(given: argparse.Namespace) -> int:
     from local import forget  # it takes dbt along, which the other commands do without
 
@@ -255,6 +259,11 @@ def _parser() -> argparse.ArgumentParser:
     # no argument begins with NUL, so none is taken for an option of ours: they are pytest's
     test = command("test", "the tests: arguments go to pytest", _test, prefix_chars="\0", add_help=False)
     test.add_argument("arguments", nargs="*", metavar="ARGS", help="passed to pytest")
+
+    bench = command(
+        "bench", "benchmarks against limits and peers, as ratios: --help", _bench, prefix_chars="\0", add_help=False
+    )
+    bench.add_argument("arguments", nargs="*", metavar="NAME…", help="which; without one they are listed")
 
     down = command("down", "stop everything; the data stays", _down)
     down.add_argument("--purge", action="store_true", help="delete the data, the logs and the passwords too")

@@ -142,6 +142,13 @@ def test(arguments: Sequence[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *given])  # noqa: S606 - the same
 
 
+def bench(arguments: Sequence[str]) -> NoReturn:
+    """Become the benchmarks, which have servers of their own: the arguments are theirs. Does not return."""
+    os.chdir(PROJECT)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "benchmarks", *arguments])  # noqa: S606 - the same
+
+
 def down(home: Home, *, purge: bool) -> int:
     """Stop every service of this home; with purge its data, logs and passwords go too."""
     with alone(home):

@@ -31,6 +31,10 @@ NewColumns = Literal["evolve", "freeze", "discard"]
 LANDING_ID = "_landing_id"
 ROW = "_row"
 
+BATCH_ROWS = 16_384
+"""Arrow's Postgres driver encodes a batch as a whole, then sends it: so many rows of a taxi month are some 4 MB, which
+sockets hold, so that the server copies one batch while the driver encodes the next"""
+
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "bigint": pa.int64(),
     "double": pa.float64(),
@@ -60,7 +64,7 @@ def iter_batches(
     *,
     fields: Mapping[str, str],
     new_columns: NewColumns,
-    batch_rows: int = 65_536,
+    batch_rows: int = BATCH_ROWS,
     csv_options: CsvOptions = _CSV,
     sheet: str | None = None,
     pii: Collection[str] = (),

@@ -362,7 +362,7 @@ class LandingStore:
 class LandingWriter:
     """Writes one landing; made by `LandingStore.begin`.
 
-    Memory is bounded by one upload piece (8 MiB) and the document or chunk in hand, whatever the landing's size.
+    Memory is bounded by four upload pieces (8 MiB each) and the document or chunk in hand, whatever the landing's size.
     """
 
     def __init__(self, store: LandingStore, folder: str, about: Mapping[str, Any]) -> None:

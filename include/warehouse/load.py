@@ -13,6 +13,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
 
@@ -199,14 +200,19 @@ def _refuse_superseded(dsn: str, fence: Fence | None) -> None:
 
 
 def _watched(batches: pa.RecordBatchReader, faults: list[Exception]) -> pa.RecordBatchReader:
-    """The same batches; why there are no more of them is told."""
+    """The same batches, each made while the driver sends the one before; why there are no more of them is told."""
 
     def read() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except Exception as fault:
-            faults.append(fault)
-            raise
+        # one thread and one batch ahead: what the batches' maker keeps account of is never touched by two at once
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as ahead:
+            coming = ahead.submit(next, batches, None)
+            try:
+                while (batch := coming.result()) is not None:
+                    coming = ahead.submit(next, batches, None)
+                    yield batch
+            except Exception as fault:
+                faults.append(fault)
+                raise
 
     return pa.RecordBatchReader.from_batches(batches.schema, read())
 
