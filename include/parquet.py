@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectTypeDef
 
-_GROUP_BYTES = 32 * 1024 * 1024
+_GROUP_BYTES = 16 * 1024 * 1024
 """of Arrow's memory in a row group: what is in memory at once, besides what is being encoded"""
 _FILE_BYTES = 256 * 1024 * 1024
 """an object ends with the row group that has made it so large: Athena reads a few large ones best"""
