@@ -45,7 +45,7 @@ def measure(stack: Dropping, file: Path) -> int:
     service, _, month = file.stem.partition("_tripdata_")
     stack.switch("tlc", on=True)
     home = open_home(stack.home)
-    wait_until(lambda: services.is_warm(home), "the fork server of warm workers", PATIENCE, every_seconds=0.5)
+    wait_until(lambda: not services.cold(home), "the fork server of warm workers", PATIENCE, every_seconds=0.5)
     begun = datetime.now(UTC)
     stack.drop(f"tlc/{file.name}", file.read_bytes())
     landing = f"from ops.landing where source = 'tlc' and entity = '{service}_trips'"
