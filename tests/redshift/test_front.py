@@ -229,4 +229,5 @@ def test_airflows_hook_reaches_it(redshift: Redshift, monkeypatch: pytest.Monkey
     }  # fmt: skip
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_ON_REDSHIFT", json.dumps(connection))
     hook = RedshiftSQLHook(redshift_conn_id="warehouse_on_redshift")
-    assert hook.get_records("select json_parse('{\"a\": [1, 2]}').a[1]::int as a") == ([2],)
+    rows = hook.get_records("select payload.a[1]::int from (select json_parse('{\"a\": [1, 2]}') as payload) as t")
+    assert [list(row) for row in rows] == [[2]]
