@@ -519,8 +519,9 @@ def _of_json(what: str, column: str, path: str, *, is_redshift: bool) -> str:
     if is_redshift:
         value = column + "".join(f"[{step}]" if step.isdecimal() else f'."{step}"' for step in steps)
         return f"json_typeof({value})" if what == "kind" else f"cast({value} as varchar(65535))"
-    where = ",".join(steps)
-    return f"jsonb_typeof({column} #> '{{{where}}}')" if what == "kind" else f"({column} #>> '{{{where}}}')"
+    # as functions: the braces of a path literal would be placeholders to Great Expectations
+    at = ", ".join([column, *(f"'{step}'" for step in steps)])
+    return f"jsonb_typeof(jsonb_extract_path({at}))" if what == "kind" else f"jsonb_extract_path_text({at})"
 
 
 def _exception(outcome: ExpectationValidationResult) -> str | None:

@@ -166,9 +166,11 @@ for dag_id, dag in bag.dags.items():
     told[dag_id] = {
         "timetable": type(again.timetable).__name__,
         "summary": again.timetable.summary,
-        "assets": condition and sorted(
+        "assets": sorted(
             [key.name for key, _ in condition.iter_assets()] + [ref.name for ref in condition.iter_asset_refs()]
-        ),
+        )
+        if condition
+        else None,
         "deadline": bool(again.deadline),
         "first": sorted(task.task_id for task in dag.tasks if not task.upstream_task_ids),
         "fetch": fetch and {
