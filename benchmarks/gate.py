@@ -6,8 +6,9 @@ from typing import Any
 
 from benchmarks.bench import Goal, Result, Servers, land, month_file
 from benchmarks.load import landing
-from benchmarks.measure import Took, Way, WayError, in_turn, of, paired
+from benchmarks.measure import Took, Way, in_turn, of, paired
 from benchmarks.table import ratio
+from benchmarks.worker import WayError
 from include.gates import check_tables
 from include.gates.rules import TableGate
 from include.pipeline import steps

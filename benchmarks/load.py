@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from benchmarks.bench import Goal, Result, Servers, land, month_file, repeated, state_folder
 from benchmarks.measure import Took, Way, in_turn, of, paired
@@ -130,8 +132,8 @@ def _peer(servers: Servers, function: str, manifest: Manifest, needs: tuple[str,
     key = manifest.uri.removeprefix(f"s3://{where.bucket}/") + manifest.parts[0].name
     url = where.client.generate_presigned_url("get_object", Params={"Bucket": where.bucket, "Key": key})
     given = {"url": url, "dsn": servers.dsn(), "table": f"peer_{function}"}
-    how = {"python": installed(state_folder(), *needs)} if needs else {}
-    return servers.clock.measure_apart(f"benchmarks.peers:{function}", given, **how)
+    python = installed(state_folder(), *needs) if needs else Path(sys.executable)
+    return servers.clock.measure_apart(f"benchmarks.peers:{function}", given, python=python)
 
 
 def _growth(peaks: Mapping[int, int]) -> float | None:

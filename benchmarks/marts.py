@@ -12,9 +12,10 @@ from typing import Any
 from dbt.cli.main import dbtRunner
 
 from benchmarks.bench import PASSWORD, Result, Servers
-from benchmarks.measure import Took, Way, WayError, in_turn
+from benchmarks.measure import Took, Way, in_turn
 from benchmarks.ours import store
 from benchmarks.rerun import flat
+from benchmarks.worker import WayError
 from include.pipeline import steps
 from include.pipeline.model import load_source, source_names
 from include.pipeline.rebuild import environment

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from include.landing import LandingStore
 from include.pipeline import steps
@@ -17,16 +16,16 @@ def store(endpoint_url: str, access_key: str, secret_key: str, bucket: str) -> L
     return LandingStore(seaweed.client(endpoint_url, access_key, secret_key), bucket)
 
 
-def load_file(s3: Mapping[str, str], landing: Mapping[str, Any], dsn: str) -> Callable[[], object]:
+def load_file(s3: Mapping[str, str], landing: steps.Landing, dsn: str) -> Callable[[], object]:
     """The load of a landing of yellow trips."""
-    lake, source, one = store(**s3), load_source("tlc"), steps.Landing(**landing)
-    return lambda: steps.load(source, "yellow_trips", [one], store=lake, dsn=dsn)
+    lake, source = store(**s3), load_source("tlc")
+    return lambda: steps.load(source, "yellow_trips", [landing], store=lake, dsn=dsn)
 
 
-def load_documents(s3: Mapping[str, str], landing: Mapping[str, Any], dsn: str, mode: str) -> Callable[[], object]:
+def load_documents(s3: Mapping[str, str], landing: steps.Landing, dsn: str, mode: str) -> Callable[[], object]:
     """The load of a landing of weather observations, by key as its source has it or appended."""
-    lake, source, one = store(**s3), observations(mode), steps.Landing(**landing)
-    return lambda: steps.load(source, "observations", [one], store=lake, dsn=dsn)
+    lake, source = store(**s3), observations(mode)
+    return lambda: steps.load(source, "observations", [landing], store=lake, dsn=dsn)
 
 
 def observations(mode: str) -> Source:
