@@ -137,10 +137,10 @@ def test_an_owner_who_is_no_superuser_bootstraps_twice_and_publishes(postgres: S
         cursor.execute(f"grant {', '.join(ROLES)} to managed_owner with admin true, inherit false, set false")
         cursor.execute(f"create database {database} owner managed_owner")
         try:
+            made = Warehouse(postgres, database)
             for _ in range(2):
                 with closing(psycopg2.connect(postgres.dsn(database, "managed_owner", "managed"))) as owner:
-                    bootstrap(owner, {role: f"{role}-password" for role in ROLES})
-            made = Warehouse(postgres, database)
+                    bootstrap(owner, {role: made.password(role) for role in ROLES})
             ask(made, "create table marts.one (a int primary key, b text); insert into marts.one values (1, 'clear')")
             move(made, [Mart("one", ("a",), whole=True, personal={"b": "name"})])
             assert ask(made, "select * from analytics.one", "analyst") == [(1, "*****")]
