@@ -28,6 +28,7 @@ CONSTRAINTS = "/usr/local/airflow/dags/constraints.txt"
 _MWAA = "infra/mwaa"
 _ROOMS = ("dags", "dbt_project", "include")
 _IMAGES_OWN = {"boto3"}  # infra/mwaa/image.txt says why
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;#]+)", re.MULTILINE)
 _NOT_SHIPPED = {"__pycache__", "target", "logs", "dbt_packages"}
 
 
@@ -114,19 +115,21 @@ def requirements(project: Path = PROJECT) -> str:
         PackageError: the constraints are not of these requirements.
     """
     pinned = _pins((project / _MWAA / "constraints.txt").read_text(encoding="utf-8"))
-    wanted = _pins((project / "requirements.txt").read_text(encoding="utf-8"))
+    text = (project / "requirements.txt").read_text(encoding="utf-8")
+    wanted = _pins(text)
     for name, version in wanted.items():
         if name not in _IMAGES_OWN and pinned.get(name) != version:
             raise PackageError(
                 f"infra/mwaa/constraints.txt: {name} is {pinned.get(name)}, and {version} in requirements.txt; "
                 "make the constraints anew (infra/mwaa/image.txt says how)"
             )
-    lines = [f"{name}=={version}" for name, version in wanted.items() if name not in _IMAGES_OWN]
+    # with their extras: the provider's triggers want aiobotocore
+    lines = [pin[0] for pin in _PIN.finditer(text) if pin[1] not in _IMAGES_OWN]
     return "\n".join([f'--constraint "{CONSTRAINTS}"', *lines]) + "\n"
 
 
 def _pins(text: str) -> dict[str, str]:
-    return dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;#]+)", text, re.MULTILINE))
+    return {pin[1]: pin[2] for pin in _PIN.finditer(text)}
 
 
 def _plugins(project: Path) -> bytes:

@@ -13,7 +13,7 @@ from tests.faults.proxy import Stall
 from tests.faults.stack import Breakable
 from tests.waiting import wait_until
 
-PATIENCE = 600.0
+PATIENCE = 1200.0
 """seconds until a test gives up: a machine may be slow, and nothing is waited for that does not come"""
 ASK_SECONDS = 0.4
 """between two questions to Airflow"""
