@@ -59,8 +59,10 @@ def run_once(s3_server: Store, warehouse: Warehouse, tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def lake(run_once: Way, glue: Any) -> Lake:  # noqa: ANN401 - boto3's client
-    """The bucket that they were landed in, and a catalogue without tables."""
+    """The bucket that they were landed in, with nothing exported yet, and a catalogue without tables."""
     store = run_once.store
+    for key in reader.objects(S3(store.client, store.bucket, "", "", ""), "lake/"):
+        store.client.delete_object(Bucket=store.bucket, Key=key)
     ask(run_once.warehouse, "truncate ops.export_mark", run_once.warehouse.server.superuser)
     return Lake(
         Bucket(store.client, store.bucket), Catalogue(glue, DATABASE), run_once.warehouse.dsn("sluice_reporter")
