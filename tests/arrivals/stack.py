@@ -19,20 +19,11 @@ from local import airflow
 from local.airflow import Api
 from local.home import open_home
 from tests import amazon
-from tests.e2e.conftest import PROJECT, Stack
+from tests.e2e.conftest import CONNECTIONS_FROM_FILE, PROJECT, Stack
 from tests.waiting import wait_until
 
 PATIENCE = 900.0
 """seconds until a test gives up: a machine may be slow, and nothing is waited for that does not come"""
-CONFIGURATION = """\
-[secrets]
-backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
-backend_kwargs = {{"connections_file_path": "{file}"}}
-
-[workers]
-secrets_backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
-secrets_backend_kwargs = {{"connections_file_path": "{file}"}}
-"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,7 @@ def dropping(sandbox: Mapping[str, str]) -> Iterator[Dropping]:
         home = open_home(made.home)
         file = made.home / "connections.json"
         file.write_text(json.dumps({"sluice_s3": json.loads(amazon.connection(url))}))
-        (home.airflow / "airflow.cfg").write_text(CONFIGURATION.format(file=file))
+        (home.airflow / "airflow.cfg").write_text(CONNECTIONS_FROM_FILE.format(file=file))
         try:
             started = made.sluice("up", "--no-run")
             assert started.returncode == 0, started.stdout + started.stderr

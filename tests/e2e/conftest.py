@@ -21,6 +21,16 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 REAL_DATA = Path(os.environ.get("SLUICE_TEST_DATA", PROJECT.parent / "shared" / "data"))
+CONNECTIONS_FROM_FILE = """\
+[secrets]
+backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
+backend_kwargs = {{"connections_file_path": "{file}"}}
+
+[workers]
+secrets_backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
+secrets_backend_kwargs = {{"connections_file_path": "{file}"}}
+"""
+"""Airflow's configuration by which a test leads a stack's connections elsewhere: they stand in a file of JSON"""
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,10 @@ from pathlib import Path
 
 from local import airflow
 from local.home import open_home
-from tests.e2e.conftest import PROJECT, Stack, _ask
+from tests.e2e.conftest import CONNECTIONS_FROM_FILE, PROJECT, Stack, _ask
 from tests.faults.proxy import Proxy
 
-CONFIGURATION = """\
-[scheduler]
-use_job_schedule = False
-
-[secrets]
-backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
-backend_kwargs = {{"connections_file_path": "{file}"}}
-
-[workers]
-secrets_backend = airflow.secrets.local_filesystem.LocalFilesystemBackend
-secrets_backend_kwargs = {{"connections_file_path": "{file}"}}
-"""
+CONFIGURATION = "[scheduler]\nuse_job_schedule = False\n\n" + CONNECTIONS_FROM_FILE
 
 
 @dataclass(frozen=True)
