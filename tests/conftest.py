@@ -25,6 +25,22 @@ _OWNER = "sluice_owner"
 _numbers = itertools.count(1)
 
 
+_AWS = Path(__file__).parent / "aws"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--aws`, by which an account is tried that costs money."""
+    parser.addoption("--aws", action="store_true", help="the smoke test of a real AWS account, and no other test")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The smoke test with `--aws`, and all others without."""
+    is_smoke = collection_path.is_relative_to(_AWS)
+    if not config.getoption("--aws"):
+        return True if is_smoke else None
+    return None if is_smoke or _AWS.is_relative_to(collection_path) else True
+
+
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # which pytest-xdist has no types for
     """A file's tests stay on one worker, with their fixtures, and so do all that share the stack."""
 

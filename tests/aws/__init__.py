@@ -1,0 +1,1 @@
+"""The smoke test of a real account: `./sluice test --aws`, never run otherwise."""
