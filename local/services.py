@@ -157,7 +157,8 @@ def _dbt_parse(home: Home) -> list[str]:
 
 
 def _warm_key(home: Home) -> str:
-    return dbt_key(home) + _digest((PROJECT / "local" / "warm.py").read_text())
+    own = [warm.fingerprint(PROJECT / folder) for folder in warm.OWN]
+    return dbt_key(home) + _digest([(PROJECT / "local" / "warm.py").read_text(), *own])
 
 
 SERVICES: tuple[Service, ...] = (

@@ -3,13 +3,15 @@
 Named in AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD. A failure here leaves tasks cold, never broken: Python's fork
 server swallows an ImportError, so `sluice up` looks for "event=warm" in the scheduler's log and warns without it.
 
-dbt's manifest is kept in memory too, on the dbtRunner that Cosmos keeps (cosmos.dbt.runner). Each forked process first
-compares the dbt project's files with those that the manifest was made from, and drops it when one has changed.
+dbt's manifest is kept in memory too, on the dbtRunner that Cosmos keeps (cosmos.dbt.runner), and so are our own modules
+and the DAGs of all sources. Each forked process first compares the files that these were made from with what they are
+by then, and drops what is stale: a changed file works from the next task on, only slower.
 """
 
 import contextlib
 import gc
 import importlib
+import inspect
 import os
 import shutil
 import sys
@@ -37,6 +39,18 @@ IMPORTS = (
     "tenacity",
     "yaml",
 )
+_PROJECT = Path(__file__).resolve().parents[1]
+OWN = ("dags", "include")
+"""the folders whose modules tasks run"""
+_OWN_IMPORTS = (
+    "include.extract",
+    "include.gates",
+    "include.landing",
+    "include.pipeline.held",
+    "include.pipeline.steps",
+    "include.pipeline.verdicts",
+    "include.warehouse.publish",
+)
 _OUTPUT = {"target", "logs", "dbt_packages", "__pycache__"}
 
 
@@ -55,10 +69,16 @@ def preload() -> None:
     except Exception as fault:
         cold.append("manifest")
         _say(f"event=cold part=manifest fault={fault!r}")
+    try:
+        hold_dags(Path(os.environ["SLUICE_DBT_MANIFEST"]))
+    except Exception as fault:
+        cold.append("dags")
+        _say(f"event=cold part=dags fault={fault!r}")
     with contextlib.suppress(Exception):  # without it every task pays 0.3 s
         from airflow.sdk.listener import get_listener_manager
 
         get_listener_manager()
+    inspect.stack()  # dbt asks for it thirty times a task: the first time a process looks at all of its modules
     gc.collect()
     gc.freeze()
     _say(
@@ -102,6 +122,31 @@ def hold_manifest(project: Path, target: Path) -> None:
     def drop_when_stale() -> None:
         if runner.manifest is not None and fingerprint(project) != before:
             runner.manifest = None
+
+    os.register_at_fork(after_in_child=drop_when_stale)
+
+
+def hold_dags(manifest: Path) -> None:
+    """Import what tasks run of ours and keep the sources' DAGs, until a file of theirs or the manifest changes.
+
+    Args:
+        manifest: dbt's manifest.json, which names the models that are tasks.
+    """
+    for name in _OWN_IMPORTS:
+        importlib.import_module(name)
+    from include.pipeline.factory import hold_dags
+
+    def made_from() -> tuple[object, ...]:
+        changed = manifest.stat().st_mtime_ns if manifest.exists() else None
+        return (changed, *(fingerprint(_PROJECT / folder) for folder in OWN))
+
+    before = made_from()
+    hold_dags()
+
+    def drop_when_stale() -> None:
+        if made_from() != before:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "include"]:
+                del sys.modules[name]
 
     os.register_at_fork(after_in_child=drop_when_stale)
 

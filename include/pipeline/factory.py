@@ -64,6 +64,7 @@ LAKE_DATABASE = os.environ.get("SLUICE_LAKE_DATABASE")
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
+_held: dict[str, DAG] = {}
 _TURN_SECONDS = 15
 """between two looks whether the turn is free; the first look is at once"""
 _ANY_LOADED = "none_failed_min_one_success"
@@ -78,6 +79,8 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
     Returns:
         The DAGs by name, and the faults by the name of the folder that has no DAG for them.
     """
+    if only is not None and only in _held:
+        return {only: _held[only]}, {}
     dags: dict[str, DAG] = {}
     faults: dict[str, str] = {}
     for name in source_names():
@@ -90,6 +93,11 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
         except Exception as fault:
             faults[name] = f"include/sources/{name}: {type(fault).__name__}: {fault}"
     return dags, faults
+
+
+def hold_dags() -> None:
+    """Build the DAGs now, for the processes that are forked from this one: each asks for one of them."""
+    _held.update(build_dags()[0])
 
 
 def build_dag(name: str) -> DAG:
@@ -438,6 +446,8 @@ def _models(layer: str, select: str) -> DbtTaskGroup:
             "pre_execute": _holds_turn,
             # unit tests are about code, not about this run's rows: they run in tests/dbt
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
+            # nothing but OpenLineage reads what dbt writes of a run, its whole manifest with it
+            "dbt_cmd_global_flags": [] if lineage.is_told() else ["--no-write-json"],
         },
     )
 

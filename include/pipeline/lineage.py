@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from include.pipeline.steps import Landing
 
 
+def is_told() -> bool:
+    """Whether there is a backend that is told of lineage."""
+    from airflow.providers.openlineage.conf import is_disabled
+
+    return not is_disabled()
+
+
 def report(*, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
     """Tell what the running task has read and written; without a backend nothing is done, nor imported.
 
@@ -25,9 +32,7 @@ def report(*, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
         reads: URIs of landings (`landing_uris`) and tables (`table_uris`).
         writes: The same.
     """
-    from airflow.providers.openlineage.conf import is_disabled
-
-    if is_disabled():
+    if not is_told():
         return
     from airflow.sdk import BaseHook
     from airflow.sdk.lineage import get_hook_lineage_collector
