@@ -78,7 +78,10 @@ def preload() -> None:
         from airflow.sdk.listener import get_listener_manager
 
         get_listener_manager()
-    inspect.stack()  # dbt asks for it thirty times a task: the first time a process looks at all of its modules
+    # dbt asks for it thirty times a task: the first time a process looks at all of its modules, and each time for those
+    # of a file that is no module's, such as the `-c` of the fork server
+    inspect.stack()
+    inspect.modulesbyfile[os.path.abspath("<string>")] = "__main__"  # noqa: PTH100 - as inspect does
     gc.collect()
     gc.freeze()
     _say(
