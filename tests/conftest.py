@@ -41,6 +41,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if is_smoke or _AWS.is_relative_to(collection_path) else True
 
 
+class _AtOnce:
+    """Tells of a failure when it happens: a run that takes long may be cut before its end, which lists them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """What pytest has seen of a test."""
+        terminal = self._plugins.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            end = "\n".join(report.longreprtext.splitlines()[-40:])
+            terminal.write_line(f"\n{report.nodeid}: {report.when} failed after {report.duration:.0f} s\n{end}\n")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Failures are told at once, by the process that has the terminal."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_AtOnce(config))
+
+
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc] # which pytest-xdist has no types for
     """A file's tests stay on one worker, with their fixtures, and so do all that share the stack."""
 
