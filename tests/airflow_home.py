@@ -1,11 +1,18 @@
 """An Airflow of its own for a test: a new metadata database, in which one DAG file runs by `dag.test()`."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from local.stack import Store
+from tests.conftest import Warehouse
 from tests.frame.conftest import PROJECT, call
+
+ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "sluice_reporter")
+"""the warehouse connections, each called as its role"""
 
 
 @dataclass(frozen=True)
@@ -51,3 +58,70 @@ def make(path: Path) -> AirflowHome:
     done = call(["airflow", "db", "migrate"], cwd=path, env=env)
     assert done.returncode == 0, done.stdout
     return AirflowHome(path, env)
+
+
+def connections(warehouse: Warehouse, store: Store) -> dict[str, dict[str, Any]]:
+    """The connections by which tasks reach a warehouse and S3, by name; those of APIs are still to be added."""
+    found: dict[str, dict[str, Any]] = {
+        role: {
+            "conn_type": "postgres",
+            "host": warehouse.host,
+            "port": warehouse.port,
+            "login": role,
+            "password": warehouse.password(role),
+            "schema": warehouse.dbname,
+        }
+        for role in ROLES
+    }
+    extra = {"endpoint_url": store.endpoint_url, "region_name": "us-east-1"}
+    found["sluice_s3"] = {"conn_type": "aws", "login": store.access_key, "password": store.secret_key, "extra": extra}
+    return found
+
+
+def api(url: str, key: str) -> dict[str, Any]:
+    """The connection to an API that may be asked as often as a test likes."""
+    host, port = url.removeprefix("http://").split(":")
+    limit = {"calls_per_minute": 6000}
+    return {
+        "conn_type": "http",
+        "schema": "http",
+        "host": host,
+        "port": int(port),
+        "password": key,
+        "extra": limit,
+    }
+
+
+def variables(found: Mapping[str, Mapping[str, Any]], *, bucket: str, manifest: Path, docs: Path) -> dict[str, str]:
+    """The environment of tasks.
+
+    Args:
+        found: The connections by name.
+        bucket: What is landed goes there.
+        manifest: dbt's manifest.json.
+        docs: The folder of Data Docs.
+    """
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in found.items()} | {
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # of a busy machine
+        "SLUICE_BUCKET": bucket,
+        "SLUICE_DBT_PROJECT_DIR": str(PROJECT / "dbt_project"),
+        "SLUICE_DBT_MANIFEST": str(manifest),
+        "SLUICE_DOCS_URI": docs.as_uri(),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+def dbt_manifest(target: Path) -> Path:
+    """Dbt's manifest.json, made as it is before Airflow starts.
+
+    Args:
+        target: The folder it is made in.
+    """
+    project = ("--project-dir", PROJECT / "dbt_project", "--profiles-dir", PROJECT / "dbt_project")
+    env = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    done = call(
+        ["dbt", "parse", "--quiet", "--target-path", target, "--log-path", target, *project], cwd=PROJECT, env=env
+    )
+    assert done.returncode == 0, done.stdout
+    return target / "manifest.json"

@@ -31,7 +31,7 @@ def glue(amazon_url: str) -> Iterator[Any]:
     client = boto3.client(
         "glue",
         endpoint_url=amazon_url,
-        region_name="eu-central-1",
+        region_name=amazon.REGION,
         aws_access_key_id="any",
         aws_secret_access_key="any",
     )

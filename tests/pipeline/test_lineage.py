@@ -1,9 +1,6 @@
 """OpenLineage: a source's DAG, run by Airflow with a real backend to tell it to, joins up from landing to analytics."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,18 +91,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dbt's manifest, made as it is before Airflow starts."""
-    target = tmp_path_factory.mktemp("dbt")
-    subprocess.run(
-        [
-            str(Path(sys.executable).with_name("dbt")), "parse", "--quiet", "--target-path", str(target),
-            "--project-dir", str(PROJECT / "dbt_project"), "--profiles-dir", str(PROJECT / "dbt_project"),
-            "--log-path", str(target),
-        ],
-        check=True,
-        env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-    )  # fmt: skip
-    return target / "manifest.json"
+    return airflow_home.dbt_manifest(tmp_path_factory.mktemp("dbt"))
 
 
 @pytest.fixture
@@ -118,43 +104,19 @@ def ran(
     tmp_path: Path,
 ) -> Ran:
     seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key).create_bucket(Bucket=BUCKET)
-    roles = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher")
-    at = sandbox.removeprefix("http://").split(":")
-    connections = {
-        role: {
-            "conn_type": "postgres", "host": warehouse.host, "port": warehouse.port, "login": role,
-            "password": warehouse.password(role), "schema": warehouse.dbname,
-        }
-        for role in roles
-    } | {
-        "sluice_s3": {
-            "conn_type": "aws", "login": s3_server.access_key, "password": s3_server.secret_key,
-            "extra": {"endpoint_url": s3_server.endpoint_url, "region_name": "us-east-1"},
-        },
-        "openweather": {
-            "conn_type": "http", "schema": "http", "host": at[0], "port": int(at[1]), "password": KEY,
-            "extra": {"calls_per_minute": 6000},
-        },
-    }  # fmt: skip
-    env = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in connections.items()} | {
+    found = airflow_home.connections(warehouse, s3_server) | {"openweather": airflow_home.api(sandbox, KEY)}
+    env = airflow_home.variables(found, bucket=BUCKET, manifest=manifest, docs=tmp_path / "docs") | {
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
             {"type": "http", "url": f"http://127.0.0.1:{backend.server_port}", "endpoint": "api/v1/lineage"}
         ),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "sluice",
-        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # of a busy machine
-        "SLUICE_BUCKET": BUCKET,
-        "SLUICE_DBT_PROJECT_DIR": str(PROJECT / "dbt_project"),
-        "SLUICE_DBT_MANIFEST": str(manifest),
-        "SLUICE_DOCS_URI": (tmp_path / "docs").as_uri(),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "GX_ANALYTICS_ENABLED": "false",
     }
     home = airflow_home.make(tmp_path / "airflow")
     (home.path / "plugins").mkdir()
     (home.path / "plugins" / "of_its_own.py").write_text(AS_IN_A_WORKER)
     log = home.test_dags(PROJECT / "dags" / "sources.py", ["openweather"], env, conf='{"cities": ["Oslo", "Lima"]}')
     assert "openweather ended: success" in log, log[-5000:]
-    secrets = (KEY, s3_server.secret_key, *(warehouse.password(role) for role in roles))
+    secrets = (KEY, s3_server.secret_key, *(warehouse.password(role) for role in airflow_home.ROLES))
     return Ran(backend.events, log, f"postgres://{warehouse.host}:{warehouse.port}", secrets)
 
 
