@@ -1,11 +1,15 @@
-"""Airflow's DAG processor, which has imported what DAG files import: it forks for each parse, and the fork has it all.
+"""Airflow's DAG processor, which has built the DAGs of all sources: it forks for each parse, and the fork has them all.
 
-Our own modules are forgotten again, so that each parse reads them as they are by then.
+A parse that finds a file of ours changed builds them anew (local/warm.py), so it shows things as they are by then.
 """
 
 import gc
 import logging
+import os
 import sys
+from pathlib import Path
+
+from local import warm
 
 
 def main() -> None:
@@ -18,15 +22,12 @@ def main() -> None:
 
 
 def preload() -> None:
-    """Import what the DAGs of all sources need; a failure leaves parsing slow, never broken."""
+    """Build the DAGs of all sources; a failure leaves parsing slow, never broken."""
     try:
-        from include.pipeline.factory import build_dags
-
-        build_dags()
+        warm.hold_dags(Path(os.environ["SLUICE_DBT_MANIFEST"]))
     except Exception:
         logging.getLogger(__name__).exception("the DAGs cannot be built; each parse will say why")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "include"]:
-        del sys.modules[name]
+        warm.forget_own_modules()
     gc.collect()
     gc.freeze()
 

@@ -225,6 +225,7 @@ SERVICES: tuple[Service, ...] = (
         env=airflow.env,
         is_ready=_component("dag_processor"),
         needs=("migrate", "dbt_parse"),
+        key=_warm_key,
     ),
     Service(
         "triggerer",

@@ -70,6 +70,8 @@ def preload() -> None:
         cold.append("manifest")
         _say(f"event=cold part=manifest fault={fault!r}")
     try:
+        for name in _OWN_IMPORTS:
+            importlib.import_module(name)
         hold_dags(Path(os.environ["SLUICE_DBT_MANIFEST"]))
     except Exception as fault:
         cold.append("dags")
@@ -130,13 +132,11 @@ def hold_manifest(project: Path, target: Path) -> None:
 
 
 def hold_dags(manifest: Path) -> None:
-    """Import what tasks run of ours and keep the sources' DAGs, until a file of theirs or the manifest changes.
+    """Build the sources' DAGs and keep them, and our modules, until a file of theirs or the manifest changes.
 
     Args:
         manifest: dbt's manifest.json, which names the models that are tasks.
     """
-    for name in _OWN_IMPORTS:
-        importlib.import_module(name)
     from include.pipeline.factory import hold_dags
 
     def made_from() -> tuple[object, ...]:
@@ -148,10 +148,15 @@ def hold_dags(manifest: Path) -> None:
 
     def drop_when_stale() -> None:
         if made_from() != before:
-            for name in [name for name in sys.modules if name.partition(".")[0] == "include"]:
-                del sys.modules[name]
+            forget_own_modules()
 
     os.register_at_fork(after_in_child=drop_when_stale)
+
+
+def forget_own_modules() -> None:
+    """Have what is imported of ours from now on read anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "include"]:
+        del sys.modules[name]
 
 
 def fingerprint(project: Path) -> tuple[tuple[str, int, int], ...]:

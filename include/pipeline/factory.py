@@ -81,6 +81,8 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
     """
     if only is not None and only in _held:
         return {only: _held[only]}, {}
+    if only is None and set(_held) == set(source_names()):
+        return _held, {}
     dags: dict[str, DAG] = {}
     faults: dict[str, str] = {}
     for name in source_names():
@@ -96,7 +98,7 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
 
 
 def hold_dags() -> None:
-    """Build the DAGs now, for the processes that are forked from this one: each asks for one of them."""
+    """Build the DAGs now, for the processes that are forked from this one."""
     _held.update(build_dags()[0])
 
 

@@ -1,4 +1,4 @@
-"""What the fork server holds: a task finds its DAG built, and a file that was changed since is read again."""
+"""What a parse or a task finds built in the process it is forked from; a file changed since is read again."""
 
 import json
 import shutil
@@ -10,18 +10,18 @@ _SCRIPT = """
 import json, os, sys
 from pathlib import Path
 
-from local import warm
+from local import dag_processor
 
-warm.hold_dags(Path(os.environ["SLUICE_DBT_MANIFEST"]))
+dag_processor.preload()
 
 def seen():
-    # in a forked process, as a task: what its DAG says, and whether it had been built before
+    # in a forked process: whether our modules are there, whether the DAG has been built before, and what it says
     reading, writing = os.pipe()
     if os.fork() == 0:
         was_held = "include.pipeline.factory" in sys.modules
         from include.pipeline.factory import build_dags
         dag = build_dags("x")[0]["x"]
-        os.write(writing, json.dumps([was_held, dag is build_dags("x")[0]["x"], dag.description]).encode())
+        os.write(writing, json.dumps([was_held, dag is build_dags()[0]["x"], dag.description]).encode())
         os._exit(0)
     os.wait()
     return json.loads(os.read(reading, 4096))
@@ -50,6 +50,7 @@ def test_a_dag_is_held_until_a_file_of_ours_is_changed(image: Path, tmp_path: Pa
     assert was_held
     assert is_same
     assert not description.startswith("Changed.")
-    was_held, _, description = seen["changed"]
+    was_held, is_same, description = seen["changed"]
     assert not was_held
+    assert not is_same
     assert description.startswith("Changed.")
