@@ -149,7 +149,7 @@ def real_data() -> Path | None:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(real_data: Path | None) -> Iterator[Stack]:
     """The whole product, started by `./sluice up --no-run`."""
     folder = Path(tempfile.mkdtemp(prefix="sluice e2e "))  # a path with spaces, on purpose
@@ -170,7 +170,7 @@ def stack(real_data: Path | None) -> Iterator[Stack]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def first_up(stack: Stack, real_data: Path | None) -> subprocess.CompletedProcess[str]:
     """What `./sluice up` printed when it ran every source for the first time."""
     up = stack.sluice("up", *(("--data", str(real_data)) if real_data else ()), seconds=1800)

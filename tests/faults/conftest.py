@@ -37,21 +37,21 @@ def ledger() -> Iterator[Ledger]:
         made.draw(list(POINTS), SERVERS, list(MUTATIONS))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Breakable]:
     """The whole product, started by `./sluice up --no-run`, with small data."""
     with start(SANDBOX) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def asked(request: pytest.FixtureRequest) -> set[str]:
     """The sources that the session's tests are about, by their parameter: fewer with `-k`."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     return {str(call.params["source"]) for call in calls if call and "source" in call.params}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def undisturbed(stack: Breakable, asked: set[str]) -> dict[str, dict[str, str]]:
     """A first run of the two smallest sources, which nobody disturbs: source -> what readers see of it then."""
     forget_all(stack)

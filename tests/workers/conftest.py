@@ -16,14 +16,14 @@ HEAVY = ("driven", "openweather", "tlc")
 WORKERS = {"SLUICE_WORKERS": "default,heavy heavy"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Breakable]:
     """The whole product with small data, its tasks run by two workers."""
     with start(SANDBOX | WORKERS, change=_change_sources) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runs(stack: Breakable) -> dict[str, Run]:
     """A run of each of the five sources, all at once, and all ended."""
     begun = {of.source: begin(stack, of.source, of.conf) for of in SUBJECTS}
