@@ -274,7 +274,9 @@ def test_every_connection_of_the_docs_has_its_secret() -> None:
         said = json.loads(template if isinstance(template, str) else template["Fn::Sub"][0])
         assert said["login"] == name.partition("/")[2]
         assert (made["GenerateStringKey"], made["PasswordLength"]) == ("password", 40)
-        if name.startswith("connections/"):
+        if name == "connections/sluice_redshift":
+            assert (said["conn_type"], said["schema"], set(said["extra"])) == ("redshift", "warehouse", {"iam_role"})
+        elif name.startswith("connections/"):
             assert (said["conn_type"], said["schema"], said["extra"]["sslmode"]) == (
                 "postgres",
                 "warehouse",
@@ -283,7 +285,7 @@ def test_every_connection_of_the_docs_has_its_secret() -> None:
 
 
 def test_every_role_of_the_warehouse_has_its_password_made() -> None:
-    """What the bootstrap asks for, and no more."""
+    """What the bootstrap asks for, and no more but the mirror's user."""
     from include.warehouse.bootstrap import ROLES
 
     made = [
@@ -291,7 +293,7 @@ def test_every_role_of_the_warehouse_has_its_password_made() -> None:
         for one in resources("AWS::SecretsManager::Secret").values()
         if "GenerateSecretString" in one["Properties"]
     ]
-    assert {one["Name"]["Fn::Sub"].rpartition("/")[2] for one in made} == set(ROLES)
+    assert {one["Name"]["Fn::Sub"].rpartition("/")[2] for one in made} == {*ROLES, "sluice_redshift"}
 
 
 # who is trusted
