@@ -118,7 +118,7 @@ def hold_manifest(project: Path, target: Path) -> None:
                 *("--target-path", scratch, "--log-path", scratch, "--quiet", "--no-version-check"),
             ]
         )
-    reset_adapters()  # type: ignore[no-untyped-call]
+    reset_adapters()
     if not done.success:
         raise RuntimeError(f"dbt parse: {done.exception}")
     runner = _get_cached_dbt_runner()

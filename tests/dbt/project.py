@@ -141,7 +141,7 @@ class Project:
         manifest, written = _parsed[0]
         if not (self.target / "manifest.json").exists():
             (self.target / "manifest.json").write_bytes(written)
-        copy: Manifest = manifest.deepcopy()  # type: ignore[no-untyped-call]
+        copy: Manifest = manifest.deepcopy()
         return copy
 
     def _places(self) -> list[str]:
