@@ -15,8 +15,7 @@ import requests
 from include.pipeline.forget_arguments import add_arguments
 from local import backfill, commands, ports, replay
 from local.home import WAREHOUSE_ROLES, LocalError, open_home
-from local.new_source import Wishes, new_source
-from local.new_source.paging import FORMS
+from local.new_source.forms import FORMS
 from local.postgres import PostgresError
 
 
@@ -70,6 +69,9 @@ def _backfill(given: argparse.Namespace) -> int:
 
 
 def _new_source(given: argparse.Namespace) -> int:
+    from local.new_source.command import new_source  # with all that reads a sample
+    from local.new_source.plan import Wishes
+
     asked = {name: getattr(given, name) for name in Wishes.__dataclass_fields__}
     wishes = Wishes(**asked | {name: tuple(asked[name] or ()) for name in ("keys", "pii")})
     return new_source(given.name, wishes, ask=input if sys.stdin.isatty() and not given.yes else None)

@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import adbc_driver_postgresql.dbapi
 import psycopg2
 
 if TYPE_CHECKING:
+    import adbc_driver_postgresql.dbapi
     from redshift_connector.core import Connection
 
 Value = int | str | None
@@ -206,6 +206,8 @@ def psycopg_session(dsn: str) -> Iterator[PsycopgSession]:
 @contextmanager
 def arrow_session(dsn: str) -> Iterator[ArrowSession]:
     """Like `psycopg_session`, on Arrow's driver; `dsn` is a postgresql:// URI."""
+    import adbc_driver_postgresql.dbapi  # with pandas behind it, which most who ask the warehouse do without
+
     with adbc_driver_postgresql.dbapi.connect(dsn) as connection, connection.cursor() as cursor:
         try:
             yield ArrowSession(cursor)

@@ -4,8 +4,3 @@ Modules, in the order in which they work: `sample.py` reads what an API answered
 `paging.py` infer from it; `plan.py` joins that with what was asked for; `questions.py` asks on a terminal what is left;
 `write.py` fills the templates and puts the files in their places, all or none.
 """
-
-from local.new_source.command import new_source
-from local.new_source.plan import Wishes
-
-__all__ = ["Wishes", "new_source"]

@@ -9,18 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from include.extract.paging import Paging
 from local.exact_json import Number
 from local.home import LocalError
+from local.new_source.forms import FORMS
 from local.new_source.sample import Sample
-
-FORMS = (
-    "none",
-    "page:PARAMETER:PATH of the number of pages",
-    "page:PARAMETER:SIZE_PARAMETER=N",
-    "offset:PARAMETER:SIZE_PARAMETER=N",
-    "token:PARAMETER:PATH of the token",
-    "cursor:PARAMETER:FIELD of the last record",
-    "link:PATH of the link",
-    "link:header",
-)
 
 _TOKENS = {
     "next_token": "next_token",

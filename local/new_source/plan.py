@@ -35,7 +35,7 @@ class Wishes:
         path: The endpoint below it, maybe with a query.
         records: Path of the records in an answer.
         format: json, ndjson, csv, parquet or xlsx.
-        paging: See `paging.FORMS`.
+        paging: See `forms.FORMS`.
         key: Where the API wants its key: header:NAME[:PREFIX], query:NAME or none.
         schedule: Cron expression or preset, UTC.
         keys: Columns that tell records apart.

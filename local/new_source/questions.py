@@ -6,6 +6,7 @@ from typing import Any
 
 from local.home import LocalError
 from local.new_source import paging as pages
+from local.new_source.forms import FORMS
 from local.new_source.plan import Plan, Wishes
 
 Ask = Callable[[str], str]
@@ -45,7 +46,7 @@ def ask_for_rest(wishes: Wishes, guess: Callable[[Wishes], Plan], ask: Ask) -> W
     """
     questions: list[tuple[str, str, Callable[[Plan], str]]] = [
         ("entity", "What the records are", lambda plan: plan.entity),
-        ("paging", f"Paging: {'; '.join(pages.FORMS)}", lambda plan: pages.shown(plan.paging)),
+        ("paging", f"Paging: {'; '.join(FORMS)}", lambda plan: pages.shown(plan.paging)),
         ("keys", "Columns that tell records apart, with commas between; none to keep every landing", _keys),
         ("schedule", "Schedule, UTC: cron expression or preset", lambda plan: plan.schedule),
         ("grain", "What a landing covers: hour, day, month or all", lambda plan: plan.grain),

@@ -31,7 +31,8 @@ from include.pipeline.model import Source, load_source
 from include.pipeline.partition import partition_of_run
 from local import s3 as seaweed
 from local.home import PROJECT, LocalError
-from local.new_source import Wishes, new_source
+from local.new_source.command import new_source
+from local.new_source.plan import Wishes
 from local.sandbox import samples
 from local.sandbox.settings import Settings
 from local.stack import Store
