@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from include.warehouse.session import engine_of, open_session, postgres_only
+from include.warehouse.session import engine_of, open_session
 
 CursorType = Literal["number", "timestamp", "text"]
 CURSOR_TYPES: Mapping[CursorType, str] = {"number": "numeric", "timestamp": "timestamptz", "text": "text"}
@@ -166,11 +166,12 @@ def loaded_files(dsn: str, *, source: str, entity: str) -> set[tuple[str, str]]:
 
 def taken_files(dsn: str) -> set[tuple[str, str, str, str]]:
     """Source, entity, URI and ETag of all dropped files that a run has ever landed, loaded or not."""
-    postgres_only(dsn, "The look for arrived files")
+    landed = {
+        "postgres": "select source, entity, file ->> 'uri', file ->> 'etag' "
+        "from ops.landing, jsonb_array_elements(request -> 'files') as file",
+        "redshift": 'select landing.source, landing.entity, file."uri"::varchar(65535), file."etag"::varchar(65535) '
+        'from ops.landing as landing, landing.request."files" as file',
+    }
     with open_session(dsn) as session:
-        rows = session.execute(
-            "select source, entity, uri, etag from ops.loaded_file union "
-            "select source, entity, file ->> 'uri', file ->> 'etag' "
-            "from ops.landing, jsonb_array_elements(request -> 'files') as file"
-        )
+        rows = session.execute(f"select source, entity, uri, etag from ops.loaded_file union {landed[engine_of(dsn)]}")
     return {(str(source), str(entity), str(uri), str(etag)) for source, entity, uri, etag in rows}
