@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import psutil
 
-from local.home import PROJECT, LocalError
+from local.home import PROJECT, Home, LocalError, open_home
 
 
 def sluice(env: Mapping[str, str], *arguments: str, check: bool = True) -> int:
@@ -33,6 +37,29 @@ def sluice(env: Mapping[str, str], *arguments: str, check: bool = True) -> int:
     if check and done.returncode:
         raise LocalError(f"./sluice {' '.join(arguments)} failed (exit {done.returncode}): see above")
     return done.returncode
+
+
+@contextmanager
+def stack(**environment: str) -> Iterator[Home]:
+    """A stack that has run nothing; afterwards nothing is left of it.
+
+    Args:
+        environment: What the launcher is called with besides.
+
+    Raises:
+        LocalError: It does not start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass
+    env = os.environ | environment | {"SLUICE_HOME": str(folder)}
+    try:
+        sluice(env, "up", "--no-run")
+        yield open_home(folder)
+    finally:
+        if sluice(env, "down", "--purge", check=False) == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            say(f"the stack was not stopped; stop it with SLUICE_HOME={folder} ./sluice down --purge")
 
 
 def await_so(is_so: Callable[[], bool], *, what: str, limit_seconds: float) -> None:

@@ -8,23 +8,19 @@ that holds everything before it forks and by one that does not. Exit 1 if a run 
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from benchmarks.processes import Watched, watch
-from benchmarks.stack import await_so, machine, moment, say, sluice
+from benchmarks.stack import await_so, machine, moment, say, stack
 from benchmarks.table import megabytes, ratio, seconds, table
 from local import airflow, runs, services, workers
-from local.home import Home, LocalError, open_home
+from local.home import Home, LocalError
 
 KINDS = {"dbt": ("staging.", "marts."), "gate": ("gate_",), "load": ("raw.load_",)}
 """Kind of task -> how the ids of its tasks begin"""
@@ -60,10 +56,10 @@ def main() -> int:
         0 when all went well, else 1.
     """
     try:
-        with stack(1) as home:
+        with stack(SLUICE_WORKERS="1") as home:
             together, rebuilt = {1: run(home, runs.sources())}, warm_and_cold(home)
         say(report(together, rebuilt))  # the next one takes minutes, too
-        with stack(2) as home:
+        with stack(SLUICE_WORKERS="2") as home:
             together[2] = run(home, runs.sources())
     except (LocalError, OSError) as fault:
         print(f"workers: {fault}", file=sys.stderr)
@@ -72,26 +68,6 @@ def main() -> int:
     faults = [*faults_of(together), *(f"{REBUILT} has failed, {name}" for name, one in rebuilt.items() if one.failed)]
     print("\n".join(["", *(f"FAULT: {fault}" for fault in faults)]))
     return 1 if faults else 0
-
-
-@contextmanager
-def stack(number: int) -> Iterator[Home]:
-    """A stack with so many workers; afterwards nothing is left of it.
-
-    Raises:
-        LocalError: It does not start.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    folder.chmod(0o711)  # root's PostgreSQL runs as another user, who must pass
-    env = os.environ | {"SLUICE_HOME": str(folder), "SLUICE_WORKERS": str(number)}
-    try:
-        sluice(env, "up", "--no-run")
-        yield open_home(folder)
-    finally:
-        if sluice(env, "down", "--purge", check=False) == 0:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            say(f"workers: the stack was not stopped; stop it with SLUICE_HOME={folder} ./sluice down --purge")
 
 
 def run(home: Home, sources: Sequence[str], *, from_landing: bool = False) -> Took:
