@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import psutil
 
+from benchmarks.processes import Watched
 from local.home import PROJECT, Home, LocalError, open_home
 
 
@@ -73,6 +74,26 @@ def await_so(is_so: Callable[[], bool], *, what: str, limit_seconds: float) -> N
         if time.monotonic() > deadline:
             raise LocalError(f"{what}: not there after {limit_seconds:.0f} s; see the log of its service")
         time.sleep(0.5)
+
+
+def by_kind(
+    kinds: Mapping[str, Sequence[str]], tasks: Sequence[Mapping[str, str]], watched: Watched
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds, and CPU seconds of its process, of each task that has ended well.
+
+    Args:
+        kinds: Kind of task -> how the ids of its tasks begin.
+        tasks: Task instances as Airflow's REST API has them.
+        watched: The processes that ran meanwhile.
+    """
+    cpu = {seen.title: seen.cpu_seconds for seen in watched.processes.values()}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for task in tasks:
+        kind = next((kind for kind, begins in kinds.items() if task["task_id"].startswith(tuple(begins))), None)
+        used = cpu.get(f"airflow worker -- {task['id']}")
+        if kind and used is not None and task["state"] == "success":
+            found.setdefault(kind, []).append((moment(task["end_date"]) - moment(task["start_date"]), used))
+    return found
 
 
 def moment(text: str) -> float:

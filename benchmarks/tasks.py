@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.bench import Goal
 from benchmarks.processes import watch
-from benchmarks.stack import machine, moment, say, stack
+from benchmarks.stack import by_kind, machine, moment, say, stack
 from benchmarks.table import ratio, seconds, table
 from include.warehouse.session import psycopg_session
 from local import airflow, runs, services
@@ -111,14 +111,8 @@ def run(home: Home, source: str, conf: Mapping[str, Any]) -> Took:
     if not begun.is_published:
         raise LocalError(f"{source} has published nothing: see the run {begun.run_id}")
     ended = api.get(f"dags/{source}/dagRuns/{begun.run_id}")
-    cpu = {seen.title: seen.cpu_seconds for seen in watched.processes.values()}
-    of_kind: dict[str, list[tuple[float, float]]] = {}
-    for task in begun.tasks:
-        kind = next((kind for kind, begins in KINDS.items() if task["task_id"].startswith(begins)), None)
-        used = cpu.get(f"airflow worker -- {task['id']}")
-        if kind and used is not None:
-            of_kind.setdefault(kind, []).append((moment(task["end_date"]) - moment(task["start_date"]), used))
-    return Took(moment(ended["end_date"]) - moment(ended["start_date"]), dbt_seconds(begun.tasks), of_kind)
+    wall = moment(ended["end_date"]) - moment(ended["start_date"])
+    return Took(wall, dbt_seconds(begun.tasks), by_kind(KINDS, begun.tasks, watched))
 
 
 def dbt_seconds(tasks: Sequence[Mapping[str, Any]]) -> float:
@@ -207,8 +201,7 @@ def _in_one(took: Sequence[Took], builds: Sequence[float]) -> list[float]:
 
 def _build(home: Home, source: str) -> list[str]:
     """The arguments of a `dbt build` of the source's models, of all its landings."""
-    server = f"{home.secrets['postgres_superuser']}@127.0.0.1:{home.ports['postgres']}"
-    with psycopg_session(f"postgresql://postgres:{server}/warehouse") as session:
+    with psycopg_session(airflow.server(home).dsn("warehouse")) as session:
         rows = session.execute("select landing_id from ops.landing where source = %s order by 1", (source,))
     project = str(PROJECT / "dbt_project")
     target = str(home.path / "bench_target")

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from benchmarks.processes import Watched, watch
-from benchmarks.stack import await_so, machine, moment, say, stack
+from benchmarks.processes import watch
+from benchmarks.stack import await_so, by_kind, machine, moment, say, stack
 from benchmarks.table import megabytes, ratio, seconds, table
 from local import airflow, runs, services, workers
 from local.home import Home, LocalError
@@ -87,7 +87,7 @@ def run(home: Home, sources: Sequence[str], *, from_landing: bool = False) -> To
     tasks = [task for one in begun for task in one.tasks]
     return Took(
         wall_seconds=max(moment(one["end_date"]) for one in ended) - min(moment(one["start_date"]) for one in ended),
-        by_kind=_by_kind(tasks, watched),
+        by_kind=by_kind(KINDS, tasks, watched),
         by_worker=Counter(str(task["hostname"]) for task in tasks if task["hostname"]),
         memory=watched.together,
         load=os.getloadavg()[0],
@@ -159,17 +159,6 @@ def faults_of(together: Mapping[int, Took]) -> list[str]:
         if len(took.by_worker) != number:
             faults.append(f"workers {number}: tasks were run by {', '.join(sorted(took.by_worker)) or 'none'} alone")
     return faults
-
-
-def _by_kind(tasks: Sequence[Mapping[str, str]], watched: Watched) -> dict[str, list[tuple[float, float]]]:
-    cpu = {seen.title: seen.cpu_seconds for seen in watched.processes.values()}
-    found: dict[str, list[tuple[float, float]]] = {}
-    for task in tasks:
-        kind = next((kind for kind, begin in KINDS.items() if task["task_id"].startswith(begin)), None)
-        used = cpu.get(f"airflow worker -- {task['id']}")
-        if kind and used is not None and task["state"] == "success":
-            found.setdefault(kind, []).append((moment(task["end_date"]) - moment(task["start_date"]), used))
-    return found
 
 
 def _always(env: Mapping[str, str]) -> Callable[[Home], Mapping[str, str]]:

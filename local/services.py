@@ -157,8 +157,7 @@ def _dbt_parse(home: Home) -> list[str]:
 
 
 def _warm_key(home: Home) -> str:
-    own = [warm.fingerprint(PROJECT / folder) for folder in warm.OWN]
-    return dbt_key(home) + _digest([(PROJECT / "local" / "warm.py").read_text(), *own])
+    return dbt_key(home) + _digest([(PROJECT / "local" / "warm.py").read_text(), warm.fingerprint(warm.OWN)])
 
 
 SERVICES: tuple[Service, ...] = (

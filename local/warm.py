@@ -39,9 +39,8 @@ IMPORTS = (
     "tenacity",
     "yaml",
 )
-_PROJECT = Path(__file__).resolve().parents[1]
-OWN = ("dags", "include")
-"""the folders whose modules tasks run"""
+OWN = Path(__file__).resolve().parents[1] / "include"
+"""the modules that tasks run, and what DAGs are built from; Airflow itself reads `dags/` anew for each task"""
 _OWN_IMPORTS = (
     "include.extract",
     "include.gates",
@@ -70,9 +69,9 @@ def preload() -> None:
         cold.append("manifest")
         _say(f"event=cold part=manifest fault={fault!r}")
     try:
+        hold_dags(Path(os.environ["SLUICE_DBT_MANIFEST"]))
         for name in _OWN_IMPORTS:
             importlib.import_module(name)
-        hold_dags(Path(os.environ["SLUICE_DBT_MANIFEST"]))
     except Exception as fault:
         cold.append("dags")
         _say(f"event=cold part=dags fault={fault!r}")
@@ -137,14 +136,15 @@ def hold_dags(manifest: Path) -> None:
     Args:
         manifest: dbt's manifest.json, which names the models that are tasks.
     """
-    from include.pipeline.factory import hold_dags
 
     def made_from() -> tuple[object, ...]:
         changed = manifest.stat().st_mtime_ns if manifest.exists() else None
-        return (changed, *(fingerprint(_PROJECT / folder) for folder in OWN))
+        return changed, fingerprint(OWN)
 
     before = made_from()
-    hold_dags()
+    from include.pipeline.factory import build_dags  # only now: what changes while it is read is stale already
+
+    build_dags()
 
     def drop_when_stale() -> None:
         if made_from() != before:

@@ -5,6 +5,7 @@ The tasks here say which connection and which rows; what is done is in `steps` a
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -64,7 +65,6 @@ LAKE_DATABASE = os.environ.get("SLUICE_LAKE_DATABASE")
 LANDED = "gate_landing"
 """the task whose XCom says what the run landed"""
 
-_held: dict[str, DAG] = {}
 _TURN_SECONDS = 15
 """between two looks whether the turn is free; the first look is at once"""
 _ANY_LOADED = "none_failed_min_one_success"
@@ -79,10 +79,6 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
     Returns:
         The DAGs by name, and the faults by the name of the folder that has no DAG for them.
     """
-    if only is not None and only in _held:
-        return {only: _held[only]}, {}
-    if only is None and set(_held) == set(source_names()):
-        return _held, {}
     dags: dict[str, DAG] = {}
     faults: dict[str, str] = {}
     for name in source_names():
@@ -97,11 +93,7 @@ def build_dags(only: str | None = None) -> tuple[dict[str, DAG], dict[str, str]]
     return dags, faults
 
 
-def hold_dags() -> None:
-    """Build the DAGs now, for the processes that are forked from this one."""
-    _held.update(build_dags()[0])
-
-
+@functools.cache  # which processes inherit that are forked from one that has built it (local/warm.py)
 def build_dag(name: str) -> DAG:
     """The DAG of a source folder.
 

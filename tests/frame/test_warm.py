@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from include.pipeline.model import source_names
 from tests.frame.conftest import PROJECT, call
 
 _SCRIPT = """
@@ -15,13 +16,15 @@ from local import dag_processor
 dag_processor.preload()
 
 def seen():
-    # in a forked process: whether our modules are there, whether the DAG has been built before, and what it says
+    # in a forked process: whether our modules are there, DAGs built before and by asking for one, and what that says
     reading, writing = os.pipe()
     if os.fork() == 0:
-        was_held = "include.pipeline.factory" in sys.modules
-        from include.pipeline.factory import build_dags
-        dag = build_dags("x")[0]["x"]
-        os.write(writing, json.dumps([was_held, dag is build_dags()[0]["x"], dag.description]).encode())
+        was_imported = "include.pipeline.factory" in sys.modules
+        from include.pipeline.factory import build_dag, build_dags
+        built = build_dag.cache_info().currsize
+        dags, faults = build_dags("x")
+        again = build_dag.cache_info().currsize - built
+        os.write(writing, json.dumps([was_imported, built, again, dags["x"].description, faults]).encode())
         os._exit(0)
     os.wait()
     return json.loads(os.read(reading, 4096))
@@ -46,11 +49,10 @@ def test_a_dag_is_held_until_a_file_of_ours_is_changed(image: Path, tmp_path: Pa
     done = call(["python", "-c", _SCRIPT, tmp_path / "seen.json"], cwd=tmp_path / "project", env=env)
     assert done.returncode == 0, done.stdout
     seen = json.loads((tmp_path / "seen.json").read_text())
-    was_held, is_same, description = seen["unchanged"]
-    assert was_held
-    assert is_same
+    *held, description, _ = seen["unchanged"]
+    assert held == [True, len(source_names()), 0]
     assert not description.startswith("Changed.")
-    was_held, is_same, description = seen["changed"]
-    assert not was_held
-    assert not is_same
+    *held, description, faults = seen["changed"]
+    assert held == [False, 0, 1]
     assert description.startswith("Changed.")
+    assert faults == {}

@@ -7,6 +7,7 @@ import psycopg2
 
 from local import s3 as seaweed
 from local.stack import Store
+from tests import airflow_home
 from tests.conftest import Warehouse
 from tests.frame.conftest import PROJECT, call
 from tests.infra.conftest import Container
@@ -37,33 +38,7 @@ def test_a_source_runs_and_is_published_from_the_deployed_layout(
 ) -> None:
     """Fetch, load, dbt by the deployed manifest, gates, publish."""
     seaweed.client(s3_server.endpoint_url, s3_server.access_key, s3_server.secret_key).create_bucket(Bucket=BUCKET)
-    host, port = sandbox.removeprefix("http://").split(":")
-    connections = {
-        role: {
-            "conn_type": "postgres",
-            "host": warehouse.host,
-            "port": warehouse.port,
-            "login": role,
-            "password": warehouse.password(role),
-            "schema": warehouse.dbname,
-        }
-        for role in ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher")
-    } | {
-        "sluice_s3": {
-            "conn_type": "aws",
-            "login": s3_server.access_key,
-            "password": s3_server.secret_key,
-            "extra": {"endpoint_url": s3_server.endpoint_url, "region_name": "us-east-1"},
-        },
-        "openweather": {
-            "conn_type": "http",
-            "schema": "http",
-            "host": host,
-            "port": int(port),
-            "password": KEY,
-            "extra": {"calls_per_minute": 6000},
-        },
-    }
+    connections = airflow_home.connections(warehouse, s3_server) | {"openweather": airflow_home.api(sandbox, KEY)}
     env = {
         **deployed.env,
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in connections.items()},
