@@ -15,8 +15,10 @@ from include.landing import LandingStore
 from include.parquet import Bucket
 from include.pipeline.erasure import Access, forget
 from include.pipeline.lake import Lake, export_marts, register_landings, sweep_marts
+from include.pipeline.mirror import Mirror, mirror_marts
 from include.pipeline.model import load_source, source_names
 from include.pipeline.rebuild import DbtProject
+from include.warehouse import mirror
 from include.warehouse.marts import Mart
 from include.warehouse.publish import marts
 from local import s3 as seaweed
@@ -27,8 +29,11 @@ from tests.dbt.project import Project
 from tests.lake import reader
 from tests.lake.conftest import DATABASE
 from tests.local.sandbox.conftest import NOW, running
+from tests.redshift.conftest import ADMIN, PASSWORD, ROLE, Redshift, redshift, redshift_front
 from tests.sources.way import Way
 from tests.warehouse.shop import ask
+
+__all__ = ["redshift", "redshift_front"]  # fixtures here too
 
 REPOSITORY = DBT.parent
 SMALL = {
@@ -140,14 +145,25 @@ def test_published_landings_are_registered_but_those_with_personal_data(run_once
     assert all(b"\x01" not in line and json.loads(line) for line in lines)  # a line is one column
 
 
-def test_a_person_erased_is_erased_from_the_lake(run_once: Way, lake: Lake, tmp_path: Path) -> None:
+def test_a_person_erased_is_erased_from_the_lake_and_the_mirror(
+    run_once: Way,
+    lake: Lake,
+    redshift: Redshift,
+    tmp_path: Path,
+) -> None:
     """Slices that the person was in are the pseudonym's now, and no former version is left."""
     found = all_marts(run_once)
     export_marts(lake, list(found.values()))
+    to = mirror.Redshift(redshift.host, redshift.port, redshift.dbname, ADMIN, PASSWORD, ROLE, ssl=False)
+    mirrored = Mirror(lake.bucket, to, run_once.warehouse.dsn("sluice_reporter"))
+    mirror_marts(mirrored, "driven", marts(run_once.project.target / "manifest.json", tag="driven"))
     ((person, session, at),) = run_once.rows(
         "select personal_number, unique_id, to_char(accessed_at, 'YYYY-MM') from personal.pii_data "
         "where personal_number ~ '^[0-9]{13}$' order by unique_id limit 1"
     )
+    copied = f"select email, person_name from analytics.pii_data where unique_id = '{session}'"
+    ((email, _),) = redshift.run(copied)
+    assert not email.startswith("erase")
     s3 = S3(lake.bucket.client, lake.bucket.name, "", "", "")
     before = reader.objects(s3, "lake/")
     source = load_source("driven")
@@ -160,6 +176,7 @@ def test_a_person_erased_is_erased_from_the_lake(run_once: Way, lake: Lake, tmp_
         warehouse.dsn("sluice_gate"),
         dbt=DbtProject(DBT, run_once.project.target, run_once.project._connection()),
         lake=lake,
+        mirror=mirrored,
     )
     outcome = forget(source, person, access)
     assert outcome.left == {}
@@ -167,6 +184,7 @@ def test_a_person_erased_is_erased_from_the_lake(run_once: Way, lake: Lake, tmp_
     columns, rows = reader.read(lake.catalogue._client, s3, DATABASE, "pii_data", tmp_path)
     (own,) = (dict(zip(columns, row, strict=True)) for row in rows if row[columns.index("unique_id")] == session)
     assert (own["email"], own["person_name"], own["accessed_at_month"]) == ("erase*****", "*****", at)
+    assert redshift.run(copied) == [("erase*****", "*****")]
     after = reader.objects(s3, "lake/")
     gone = {key for key in before if key not in after}
     assert {key.split("/")[1] for key in gone} >= {"pii_data", "dim_person", "payment_data"}
