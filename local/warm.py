@@ -35,7 +35,6 @@ IMPORTS = (
     "pandas",
     "psycopg2",
     "pyarrow.parquet",
-    "adbc_driver_postgresql.dbapi",
     "tenacity",
     "yaml",
 )

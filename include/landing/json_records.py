@@ -13,6 +13,8 @@ from json import JSONDecoder
 from json.decoder import scanstring  # type: ignore[attr-defined] # json's own, in C
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from include.landing.manifest import LandingError, Manifest
 from include.landing.tables import Unreadable
 
@@ -24,6 +26,7 @@ _SCAN = JSONDecoder(parse_int=str, parse_float=str).scan_once  # type: ignore[at
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _EXCERPT_CHARACTERS = 40
 _NO_JSON = (ValueError, IndexError, RecursionError)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 def landed_records(
@@ -81,6 +84,9 @@ def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:
 
 
 def _of_document(document: bytes, path: Sequence[str]) -> Iterator[bytes | Unreadable]:
+    if not path and _is_object(document):
+        yield document
+        return
     try:
         yield from _records(document, path)
     except _NO_JSON as fault:
@@ -110,6 +116,21 @@ def _records(document: bytes, path: Sequence[str]) -> Iterator[bytes | Unreadabl
             yield text[begin:end].encode()
         else:
             yield Unreadable("is no JSON object", text[begin:end])
+
+
+def _is_object(document: bytes) -> bool:
+    """Whether a document is a JSON object from its first byte to its last; if it is not found to be one, it may be.
+
+    Most are, and this takes a fifth of the time that it takes to find where a value ends. What msgspec skips it reads
+    strictly (no NaN, no halves of surrogate pairs, no more depth than Python has stack), but for UTF-8.
+    """
+    if not (document.startswith(b"{") and document.endswith(b"}")):
+        return False
+    try:
+        _RAW.decode(document)
+        return document.isascii() or bool(document.decode())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _said(fault: Exception) -> str:

@@ -32,8 +32,7 @@ LANDING_ID = "_landing_id"
 ROW = "_row"
 
 BATCH_ROWS = 16_384
-"""Arrow's Postgres driver encodes a batch as a whole, then sends it: so many rows of a taxi month are some 4 MB, which
-sockets hold, so that the server copies one batch while the driver encodes the next"""
+"""A batch is encoded as a whole, then sent: so many rows of a taxi month are some 4 MB"""
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -43,6 +42,9 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
     "boolean": pa.bool_(),
 }
+
+# Arrow's own pool keeps what is freed: with it the load of a month takes 30 MB more, and no less time.
+pa.set_memory_pool(pa.system_memory_pool())
 
 # Text that does not become its type at once may by way of another: '1.0' is an integer by way of an exact decimal.
 _EXACT = pa.decimal128(38, 10)

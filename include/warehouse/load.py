@@ -13,21 +13,20 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
 
-import adbc_driver_manager
 import psycopg2
 import pyarrow as pa
 
 from include.warehouse.account import MOST, Account
+from include.warehouse.copying import OtherType, copy_batches, copy_lines, fitted
 from include.warehouse.fence import Fence
 from include.warehouse.jsonb import fault_of, storable
 from include.warehouse.landings import CURSOR_TYPES
 from include.warehouse.quarantine import clear
 from include.warehouse.raw import CursorMark, LoadError, RawTable, lock_partition, superseded
-from include.warehouse.session import ArrowSession, PsycopgSession, Session, arrow_session, engine_of, psycopg_session
+from include.warehouse.session import PsycopgSession, Session, engine_of, psycopg_session
 
 __all__ = [
     "Account",
@@ -105,26 +104,29 @@ def load_batches(
         Superseded: by `fence`; nothing was loaded by this try.
     """
     account = account or Account(table.name, landing_id)
-    faults: list[Exception] = []
-    batches = _watched(batches, faults)
     try:
-        with arrow_session(dsn) as session:
+        with psycopg_session(dsn) as session:
             _take_over(session, dsn, fence)
             _add_new_columns(session, table, batches.schema)
+            batches = fitted(batches, _columns(session, table.name))
             if table.mode == "upsert":
                 rows = _upsert_batches(session, table, landing_id, batches, account)
             else:
                 target = _open_partition(session, table, landing_id)
-                rows = session.cursor.adbc_ingest(target, batches, mode="append", db_schema_name="raw")
+                rows = copy_batches(session, f"raw.{_quoted(target)}", batches)
                 _close_partition(session, table, landing_id, target, rows, account)
             if fence is not None:
                 fence.check(session)
             return rows
-    except (adbc_driver_manager.Error, pa.ArrowException) as fault:
+    except (psycopg2.Error, pa.ArrowException) as fault:
         _refuse_superseded(dsn, fence)
-        if faults and not isinstance(faults[0], pa.ArrowException):
-            raise faults[0] from None  # which the driver has wrapped in words of its own
         raise LoadError(f"raw.{table.name}: landing {landing_id} was not loaded: {_one_line(fault)}") from None
+    except OtherType as fault:
+        raise LoadError(
+            f"raw.{table.name}: landing {landing_id} was not loaded: {fault}. Have the file corrected; or if that is "
+            "what the column is now, say so in the fields of source.yml, drop the table (with cascade) and rebuild it "
+            f"from S3: ./sluice replay {table.name.partition('__')[0]} --all"
+        ) from None
 
 
 def load_documents(
@@ -199,24 +201,6 @@ def _refuse_superseded(dsn: str, fence: Fence | None) -> None:
             fence.check(session)
 
 
-def _watched(batches: pa.RecordBatchReader, faults: list[Exception]) -> pa.RecordBatchReader:
-    """The same batches, each made while the driver sends the one before; why there are no more of them is told."""
-
-    def read() -> Iterator[pa.RecordBatch]:
-        # one thread and one batch ahead: what the batches' maker keeps account of is never touched by two at once
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as ahead:
-            coming = ahead.submit(next, batches, None)
-            try:
-                while (batch := coming.result()) is not None:
-                    coming = ahead.submit(next, batches, None)
-                    yield batch
-            except Exception as fault:
-                faults.append(fault)
-                raise
-
-    return pa.RecordBatchReader.from_batches(batches.schema, read())
-
-
 def _open_partition(session: Session, table: RawTable, landing_id: int) -> str:
     """Create the landing's own table, empty and not yet attached; return its name."""
     lock_partition(session, table, landing_id)
@@ -235,6 +219,8 @@ def _close_partition(
 ) -> None:
     """Attach the filled table, drop what it supersedes, book the load."""
     account.judge(rows)
+    # a landing is read whole: how many rows it has is nearly all that a plan needs to know
+    session.execute("set local default_statistics_target = 10")
     session.execute(f"analyze raw.{_quoted(target)}")
     replaced = superseded(session, landing_id) if table.mode == "replace" else []
     for old in replaced:
@@ -251,7 +237,7 @@ def _close_partition(
 
 
 def _upsert_batches(
-    session: ArrowSession, table: RawTable, landing_id: int, batches: pa.RecordBatchReader, account: Account
+    session: PsycopgSession, table: RawTable, landing_id: int, batches: pa.RecordBatchReader, account: Account
 ) -> int:
     lock_partition(session, table, landing_id)
     columns = batches.schema.names
@@ -259,7 +245,7 @@ def _upsert_batches(
         f"create temporary table incoming on commit drop as "
         f"select {_list(columns)} from raw.{_quoted(table.name)} limit 0"
     )
-    read = session.cursor.adbc_ingest("incoming", batches, mode="append", temporary=True)
+    read = copy_batches(session, "incoming", batches)
     meta = "".join(f" - '{name}'" for name in columns if name in ("_landing_id", "_row"))
     _hold_keyless(session, table, table.keys, account, payload=f"to_jsonb(incoming){meta}")
     account.judge(read)
@@ -323,7 +309,7 @@ def _merge_incoming(
         # What the landing does not have of a row, the row has no more.
         set_all = ", ".join(
             f"{_quoted(name)} = excluded.{_quoted(name)}"
-            for name in sorted(_columns(session, table.name) - {*keys, "_loaded_at"})
+            for name in sorted(_columns(session, table.name).keys() - {*keys, "_loaded_at"})
         )
         # An older landing that is yet to be published is booked with what raw still holds of it, for its gate counts.
         session.execute(
@@ -405,17 +391,7 @@ def _copy_documents(
         lines = (
             b"%b\x02%d\x02%d\n" % (storable(record), landing_id, row) for row, record, _ in _readable(records, account)
         )
-    source = _Lines(lines)
-    try:
-        # \x01 and \x02 cannot stand in JSON, so no record needs quoting or escaping
-        session.cursor.copy_expert(
-            f"copy {target} ({columns}) from stdin " r"with (format csv, quote e'\x01', delimiter e'\x02')", source
-        )
-    except psycopg2.Error:
-        if source.fault is not None:
-            raise source.fault from None  # which psycopg2 has wrapped in words of its own
-        raise
-    return session.cursor.rowcount
+    return copy_lines(session, f"{target} ({columns})", lines)
 
 
 def _readable(records: Iterable[Record], account: Account) -> Iterator[tuple[int, bytes, bytes | None]]:
@@ -458,33 +434,6 @@ def _at(path: str) -> str:
     return f"payload #>> '{{{path.replace('.', ',')}}}'"
 
 
-class _Lines:
-    """A file of lines made on demand, as much of one as psycopg2's COPY asks for."""
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
-        self._rest = bytearray()
-        self.fault: Exception | None = None
-        """why there are no more lines"""
-
-    def read(self, size: int = -1, /) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            try:
-                line = next(self._lines, None)
-            except Exception as fault:
-                self.fault = fault
-                raise
-            if line is None:
-                break
-            self._rest += line
-        chunk = bytes(self._rest if size < 0 else self._rest[:size])
-        del self._rest[: len(chunk)]
-        return chunk
-
-    def readline(self, _size: int = -1, /) -> bytes:
-        return next(self._lines, b"")
-
-
 def _book(session: Session, landing_id: int, rows: int, superseded: Sequence[int]) -> None:
     session.execute(
         # what is loaded anew is not published: a reader has what was loaded before
@@ -513,12 +462,14 @@ def _add_columns(session: Session, table: str, columns: Mapping[str, str]) -> No
         log.info("column added table=raw.%s column=%s type=%s", table, name, kind)
 
 
-def _columns(session: Session, table: str) -> set[str]:
+def _columns(session: Session, table: str) -> dict[str, str]:
+    """The columns of a raw table -> their types, as information_schema names them."""
     rows = session.execute(
-        "select column_name::text from information_schema.columns where table_schema = 'raw' and table_name = %s",
+        "select column_name::text, data_type::text from information_schema.columns "
+        "where table_schema = 'raw' and table_name = %s",
         (table,),
     )
-    return {str(row[0]) for row in rows}
+    return {str(name): str(kind) for name, kind in rows}
 
 
 def _sql_type(field: pa.Field) -> str:

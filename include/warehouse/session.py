@@ -1,8 +1,8 @@
 """One face for the drivers of the warehouse, so that the bookkeeping SQL is written once.
 
-On Postgres, rows of tables go in by Arrow's driver (ADBC, binary COPY straight from record batches), JSON documents by
-psycopg2 (text COPY into jsonb). On Redshift there is redshift_connector alone, for Redshift fetches the rows itself.
-Whichever it is, rows and bookkeeping share its one transaction.
+On Postgres rows go in by psycopg2's COPY (record batches in its binary format, JSON documents as text), and come out as
+record batches by Arrow's driver (ADBC). On Redshift there is redshift_connector alone, for Redshift fetches the rows
+itself. Whichever it is, rows and bookkeeping share its one transaction.
 
 The engine follows from the scheme of the URI: `postgresql://…` or `redshift://…`.
 """
@@ -78,12 +78,13 @@ class PsycopgSession:
 
     def execute(self, statement: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """See `Session`."""
-        self.cursor.execute(statement, tuple(parameters))
+        # without parameters a percent sign, as a name may have one, stands for itself
+        self.cursor.execute(statement, tuple(parameters) or None)
         return self.cursor.fetchall() if self.cursor.description else []
 
 
 class ArrowSession:
-    """A transaction on an ADBC connection; `cursor` is there for `adbc_ingest`."""
+    """A transaction on an ADBC connection; `cursor` is there for `fetch_record_batch`."""
 
     engine: ClassVar[Engine] = "postgres"
 

@@ -43,6 +43,21 @@ def test_what_is_not_json_is_refused(document: bytes) -> None:
         list(iter_records(document, ["data"]))
 
 
+@pytest.mark.parametrize(
+    "document",
+    [b'{"a": "\xff"}', b'{"a": 01}', b'{"a": "\n"}', b'{"a": tru}', b'{"a": 1,}', b'{"a" 1}', b'{"\xc3": 1}',
+     b'{"a": [}'],
+)  # fmt: skip
+def test_what_is_no_object_from_end_to_end_is_refused_too(document: bytes) -> None:
+    with pytest.raises(LandingError, match="a document is not JSON"):
+        list(iter_records(document))
+
+
+@pytest.mark.parametrize("document", [b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}"])
+def test_what_python_reads_is_a_record_though_others_do_not(document: bytes) -> None:
+    assert list(iter_records(document)) == [document]
+
+
 @pytest.mark.parametrize("document", [b'{"data": [1]}', b'{"data": "text"}', b'{"data": [{}, null]}'])
 def test_a_record_that_is_no_object_is_refused(document: bytes) -> None:
     with pytest.raises(LandingError, match="a record is no JSON object but"):
@@ -72,3 +87,4 @@ def test_whatever_stands_around_them_records_come_whole(
         return  # half a surrogate pair, written out: no UTF-8
     assert [json.loads(one) for one in found] == records
     assert all(one.decode() in document for one in found)
+    assert [[one] for one in found] == [list(iter_records(one)) for one in found]

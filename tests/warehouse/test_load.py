@@ -128,6 +128,35 @@ def test_a_new_column_of_the_file_becomes_a_column_of_the_table(
     assert rows_of(warehouse, f"select vendor, surcharge from raw.{trips.name} order by 1") == [(1, None), (2, 0.75)]
 
 
+@pytest.mark.parametrize("mode", ["replace", "upsert"])
+@pytest.mark.parametrize("name", ["tip %", "%s", 'a "b"', "Größe"])
+def test_a_new_column_may_have_any_name(warehouse: Warehouse, book: Book, name: str, mode: Any) -> None:  # noqa: ANN401
+    dsn, landing_id = warehouse.dsn("sluice_loader"), book(partition=f"{mode} {name}")
+    columns = {"vendor": "bigint", "fare": "double", "note": "text"}
+    table = RawTable(f"shop__trips_{next(_numbers)}", mode, columns, keys=("vendor",) if mode == "upsert" else ())
+    create_table(dsn, table)
+    for _ in range(2):
+        load_batches(dsn, table, landing_id, batches(landing_id, [1], **{name: pa.array(["x"])}))
+    assert rows_of(warehouse, f"select to_jsonb(held) from raw.{table.name} as held")[0][0][name] == "x"
+
+
+def test_a_column_that_comes_as_another_type_is_never_misread(
+    warehouse: Warehouse, trips: RawTable, book: Book
+) -> None:
+    """In the binary format eight bytes are eight bytes: nothing but us would notice."""
+    dsn = warehouse.dsn("sluice_loader")
+    whole, broken, text = (book(partition=f"2024-0{month}") for month in (7, 8, 9))
+    load_batches(dsn, trips, whole, batches(whole, [1], code=pa.array([7])))
+    load_batches(dsn, trips, broken, batches(broken, [2], code=pa.array([8.0])))
+    assert rows_of(warehouse, f"select vendor, code from raw.{trips.name} order by 1") == [(1, 7), (2, 8)]
+    with pytest.raises(LoadError, match="column 'code' is a bigint there, and comes as double with values") as caught:
+        load_batches(dsn, trips, broken, batches(broken, [3], code=pa.array([8.5])))
+    assert "fields of source.yml" in str(caught.value)
+    with pytest.raises(LoadError, match="column 'code' is a bigint there"):
+        load_batches(dsn, trips, text, batches(text, [4], code=pa.array(["n/a"])))
+    assert rows_of(warehouse, f"select vendor, code from raw.{trips.name} order by 1") == [(1, 7), (2, 8)]
+
+
 def test_two_loads_of_a_partition_at_once_leave_one_landing(warehouse: Warehouse, trips: RawTable, book: Book) -> None:
     dsn, refused = warehouse.dsn("sluice_loader"), []
     ids = [book(partition="2024-07") for _ in range(6)]
