@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,9 +16,10 @@ from include.landing.delimited import CsvOptions, csv_rows
 from include.landing.json_records import iter_records
 from include.landing.manifest import Format, LandingError, Manifest, Part
 from include.landing.tables import Row, Unreadable, name_columns, text_table
-from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from include.landing.store import LandingStore
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ def profile(
         fault = f"nothing was landed: the API refused all of {refused} requests" if refused else "nothing was landed"
         judged = _judge(_Look(0, fault), manifest.format, required, optional, reading)
         rows.append({"part": NO_PART, "bytes": 0, **judged})
+    import pandas as pd  # as late as that: who loads does without
+
     requests = documents + refused
     # As objects, for pandas would make a NaN of None among texts.
     frame = pd.DataFrame(rows, dtype=object).assign(
@@ -205,6 +207,8 @@ def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part, reading: _
 
 def _look_at_xlsx(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
     with store.open_part(manifest, part) as file:
+        from include.landing.workbook import sheet_rows  # with openpyxl, which only these need
+
         return _look_at_rows(sheet_rows(file, reading.sheet), reading)
 
 

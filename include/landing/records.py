@@ -20,7 +20,6 @@ from include.landing.delimited import CsvOptions, csv_rows
 from include.landing.manifest import LandingError, Manifest
 from include.landing.rejects import Fault, PartRows, Reject
 from include.landing.tables import Row, Unreadable, name_columns, text_table
-from include.landing.workbook import sheet_rows
 
 if TYPE_CHECKING:
     from include.landing.store import LandingStore
@@ -31,8 +30,8 @@ NewColumns = Literal["evolve", "freeze", "discard"]
 LANDING_ID = "_landing_id"
 ROW = "_row"
 
-BATCH_ROWS = 16_384
-"""A batch is encoded as a whole, then sent: so many rows of a taxi month are some 4 MB"""
+BATCH_ROWS = 8_192
+"""A batch is encoded as a whole, then sent: so many rows of a taxi month are some 2 MB"""
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -55,7 +54,7 @@ _HAS_TIME = r"^[^T ]+[T ]"
 _NAME_BYTES = 63  # what Postgres keeps of a name
 _CHUNK_CHARACTERS = 4 * 1024 * 1024
 _SHOWN_CHARACTERS = 160
-_MOST_FAULTS = 10_000  # of a column in a batch: no column is of such a type
+_MOST_FAULTS = 5_000  # of a column in a batch: no column is of such a type
 _NOT_OF_TYPE = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 _CSV = CsvOptions()
 
@@ -134,6 +133,8 @@ def iter_batches(
                     case "csv":
                         parts.append(_open_texts(part.name, uri, partial(csv_rows, file, csv_options), batch_rows))
                     case _:
+                        from include.landing.workbook import sheet_rows  # with openpyxl, which only these need
+
                         parts.append(_open_texts(part.name, uri, partial(sheet_rows, file, sheet), batch_rows))
         types = all_types(parts, fields, new_columns)
         schema = pa.schema(
@@ -159,11 +160,10 @@ class _Chunk:
     lines: Sequence[int] | None = None
     unreadable: Mapping[int, Unreadable] = field(default_factory=dict)
 
-    @property
-    def places(self) -> pa.Array:
-        """The places of the batch's rows among all of the chunk's."""
-        places = np.arange(self.batch.num_rows + len(self.unreadable), dtype=np.int64)
-        return pa.array(np.delete(places, list(self.unreadable)) if self.unreadable else places)
+    def places(self, first: int = 0) -> pa.Array:
+        """The places of the batch's rows among all of the chunk's, counted from `first`."""
+        places = pa.arange(first, first + self.batch.num_rows + len(self.unreadable))
+        return places.filter(_mask(len(places), self.unreadable, is_in=False)) if self.unreadable else places
 
 
 class Columns(Protocol):
@@ -200,7 +200,7 @@ class _Part:
 def _open_parquet(part: str, uri: str, file: BinaryIO, batch_rows: int) -> _Part:
     # By default Arrow fetches whole row groups ahead, which for a taxi month is a third of the file at once.
     # INT96, as Spark writes it, reaches further than nanoseconds do: 9999-12-31 would become a day of 1816.
-    parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
+    parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18, coerce_int96_timestamp_unit="us")
     schema = parquet.schema_arrow
     names = name_columns(schema.names)
 
@@ -306,6 +306,7 @@ def _batches(
     part_read: Callable[[PartRows], None] | None,
 ) -> Iterator[pa.RecordBatch]:
     position = 0
+    landing = pa.arange(landing_id, landing_id + 1)[0]  # pa.scalar and pa.array import pandas
     with stack:
         for part in parts:
             begin = position
@@ -315,7 +316,7 @@ def _batches(
                 for chunk in part.read(list(casts)):
                     if chunk.unreadable and reject is None:
                         raise ValueError(next(iter(chunk.unreadable.values())).fault)
-                    rows, places = chunk.batch.num_rows, chunk.places
+                    rows = chunk.batch.num_rows
                     arrays, faults = {}, dict[int, list[Fault]]()
                     for name, cast in casts.items():
                         column = _plain(chunk.batch.column(name))
@@ -334,8 +335,8 @@ def _batches(
                                 arrays[name] if name in arrays else pa.nulls(rows, ARROW_TYPES[kind])
                                 for name, kind in types.items()
                             ),
-                            pa.repeat(pa.scalar(landing_id, pa.int64()), rows),
-                            pc.add(places, position),
+                            pa.repeat(landing, rows),
+                            chunk.places(position),
                         ],
                         schema=schema,
                     )
@@ -352,7 +353,7 @@ def _rejects(
     chunk: _Chunk, columns: Sequence[str], faults: Mapping[int, Sequence[Fault]], position: int
 ) -> Iterator[Reject]:
     """The chunk's rows that are not read, in order; made one by one, for whoever takes them may have enough."""
-    places = chunk.places.to_pylist()
+    places = chunk.places().to_pylist()
     rows = {places[row]: row for row in faults}
     for place in sorted([*chunk.unreadable, *rows]):
         if place in rows:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import quote
 
-import pandas as pd
 import pyarrow as pa
 
 from include.extract import ApiClient, KeyRefused, StatusError
@@ -37,6 +36,9 @@ from include.warehouse import landings
 from include.warehouse.fence import Fence
 from include.warehouse.load import Account, CursorMark, RawTable, Record, create_table, load_batches, load_documents
 from include.warehouse.session import engine_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -550,6 +552,8 @@ def _transformed(
 def _transformed_batches(
     batches: pa.RecordBatchReader, transform: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> pa.RecordBatchReader:
+    import pandas as pd
+
     def made() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             frame = transform(batch.to_pandas(types_mapper=pd.ArrowDtype))
