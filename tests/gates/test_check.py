@@ -1,5 +1,8 @@
 """The gate of a layer, judged by Great Expectations inside a real Postgres."""
 
+import re
+from typing import Any
+
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -286,3 +289,22 @@ def test_a_password_with_special_characters_reaches_the_database(rides: Warehous
         landing_ids=[GOOD],
     )
     assert verdict.passed
+
+
+def test_a_whole_bound_is_compared_as_an_integer_and_no_other(rides: Warehouse, gates_of: GatesFile) -> None:
+    """With 9.0, which Great Expectations makes of 9, Postgres would compare each bigint as a numeric."""
+    bounds: list[object] = []
+
+    def note(_connection: object, cursor: Any, *_: object) -> None:  # noqa: ANN401 - psycopg2's
+        bounds.extend(re.findall(r'"?_row"? [<>]= ([-\d.e+]+)', cursor.query.decode()))
+
+    event.listen(Engine, "after_cursor_execute", note)
+    try:
+        whole = entry("expect_column_values_to_be_between", column="_row", min_value=0, max_value=8)
+        part = entry("expect_column_values_to_be_between", column="_row", min_value=0.5, max_value=1e300)
+        verdict = check(rides, gates_of("raw", "tlc__rides", whole, part), GOOD)
+    finally:
+        event.remove(Engine, "after_cursor_execute", note)
+    assert [result.rows_unexpected for result in verdict.results if result.column == "_row"] == [1, 1]
+    assert {"0", "8", "0.5", str(int(1e300))} <= set(bounds), bounds
+    assert not {"0.0", "8.0"} & set(bounds)
