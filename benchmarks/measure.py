@@ -32,6 +32,7 @@ class Took:
         server: CPU seconds of the servers meanwhile, background work included.
         rss: Peak memory of the process, imports included; None where it did not run in one of its own.
         rss_before: Its memory before the work began.
+        asking: Seconds in which it waited for the database, where somebody has counted them.
     """
 
     seconds: float
@@ -39,6 +40,7 @@ class Took:
     server: float
     rss: int | None = None
     rss_before: int | None = None
+    asking: float | None = None
 
     @property
     def cpu(self) -> float:
