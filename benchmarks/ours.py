@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+from include.extract import Api, ApiClient
 from include.landing import LandingStore
 from include.pipeline import steps
 from include.pipeline.model import Load, Source, load_source
+from include.pipeline.partition import RunPartition
 from local import s3 as seaweed
 
 
@@ -36,6 +39,47 @@ def observations(mode: str) -> Source:
         return source
     entity = entity.model_copy(update={"load": Load(mode="append")})
     return source.model_copy(update={"entities": {"observations": entity}})
+
+
+def fetch_cities(
+    s3: Mapping[str, str],
+    dsn: str,
+    api: str,
+    partition: str,
+    cities: Sequence[str],
+    at_once: int,
+    calls_per_minute: int,
+    minute_seconds: float,
+) -> Callable[[], object]:
+    """The extraction of cities' weather: asked for, so many at once and within the budget, and landed."""
+    lake, source = store(**s3), asking(at_once)
+    asked = Api(
+        source.connection, api, "0" * 32, "query", "appid", calls_per_minute=calls_per_minute, retries=source.tries - 1
+    )
+
+    def work() -> None:
+        with ApiClient(asked, minute_seconds=minute_seconds) as client:
+            steps.fetch(
+                source,
+                "observations",
+                RunPartition(partition, datetime(2024, 1, 1, tzinfo=UTC)),
+                {"cities": cities},
+                client=client,
+                store=lake,
+                dsn=dsn,
+                run_id=f"run-{partition}",
+            )
+
+    return work
+
+
+def asking(at_once: int) -> Source:
+    """The source of weather observations, asking for so many cities at once."""
+    source = load_source("openweather")
+    entity = source.entities["observations"]
+    assert entity.request is not None
+    request = entity.request.model_copy(update={"at_once": at_once})
+    return source.model_copy(update={"entities": {"observations": entity.model_copy(update={"request": request})}})
 
 
 def land_file(s3: Mapping[str, str], path: str, run_id: str) -> Callable[[], object]:

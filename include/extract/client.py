@@ -34,9 +34,8 @@ Params = Mapping[str, str | int | float]
 _CHUNK_BYTES = 1024 * 1024
 _EXCERPT_BYTES = 64 * 1024
 _EXCERPT_CHARACTERS = 200
-_POOL = 16  # connections kept open; more threads than this still work
+_POOL = 32  # connections kept open: as many as a source may ask at once; more threads than this still work
 _AGAIN = frozenset({408, 425, 429})  # and all from 500 up
-_WINDOW_SECONDS = 60.0
 _TRANSIENT = (
     requests.ConnectionError,
     requests.Timeout,
@@ -156,17 +155,25 @@ class ApiClient:
         api: What to ask, and how.
         first_wait_seconds: Wait before the second try; it doubles from there.
         longest_wait_seconds: No wait is longer; the API's own by default.
+        minute_seconds: How long the budget's minute is, for tests and benchmarks that cannot wait for one.
 
     Raises:
         ApiError: The base URL is none.
     """
 
-    def __init__(self, api: Api, *, first_wait_seconds: float = 0.5, longest_wait_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        first_wait_seconds: float = 0.5,
+        longest_wait_seconds: float | None = None,
+        minute_seconds: float = 60.0,
+    ) -> None:
         self._api = api
         self._first_wait = first_wait_seconds
         self._longest_wait = api.longest_wait_seconds if longest_wait_seconds is None else longest_wait_seconds
         self._pause = _Pause(self._longest_wait)
-        self._budget = _Budget(api.calls_per_minute, _WINDOW_SECONDS) if api.calls_per_minute else None
+        self._budget = _Budget(api.calls_per_minute, minute_seconds) if api.calls_per_minute else None
         try:
             self._home = _host(api.base_url)
         except ValueError as error:
@@ -219,6 +226,7 @@ class ApiClient:
         self, path: str, params: Params, *, headers: Mapping[str, str] | None = None, max_bytes: int = 64 * 1024 * 1024
     ) -> Answer:
         """As `get`, with request headers of one's own, and what the answer says besides its body."""
+        shown = self.url(path, params)
 
         def read(response: requests.Response) -> Answer:
             body = bytearray()
@@ -226,12 +234,12 @@ class ApiClient:
                 body += chunk
                 if len(body) > max_bytes:
                     raise ApiError(
-                        f"connection {self._api.connection!r}: GET {self.url(path, params)} answered with more than "
+                        f"connection {self._api.connection!r}: GET {shown} answered with more than "
                         f"{max_bytes} bytes: ask for less at a time, or fetch it as a file"
                     )
-            return Answer(bytes(body), self.url(path, params), response.links.get("next", {}).get("url"))
+            return Answer(bytes(body), shown, response.links.get("next", {}).get("url"))
 
-        return self._ask(path, params, read, headers or {})
+        return self._ask(path, params, read, headers or {}, shown)
 
     @contextmanager
     def stream(self, path: str, params: Params) -> Iterator[Iterator[bytes]]:
@@ -244,7 +252,7 @@ class ApiClient:
         Raises:
             As `get`, before the context is entered; a body longer than the API's `max_bytes` is refused.
         """
-        most = self._api.max_bytes
+        most, shown = self._api.max_bytes, self.url(path, params)
         with tempfile.TemporaryFile() as file:
 
             def save(response: requests.Response) -> None:
@@ -254,18 +262,24 @@ class ApiClient:
                     file.write(chunk)
                     if most is not None and file.tell() > most:
                         raise ApiError(
-                            f"connection {self._api.connection!r}: GET {self.url(path, params)} answered with more "
+                            f"connection {self._api.connection!r}: GET {shown} answered with more "
                             f"than {most} bytes: nothing was landed; raise max_megabytes in source.yml if that is right"
                         )
 
-            self._ask(path, params, save, {"Accept-Encoding": "identity"})
+            self._ask(path, params, save, {"Accept-Encoding": "identity"}, shown)
             file.seek(0)
             yield iter(partial(file.read, _CHUNK_BYTES), b"")
 
-    def _ask(self, path: str, params: Params, read: Callable[[requests.Response], T], headers: Mapping[str, str]) -> T:
+    def _ask(
+        self,
+        path: str,
+        params: Params,
+        read: Callable[[requests.Response], T],
+        headers: Mapping[str, str],
+        shown: str,
+    ) -> T:
         """Ask until there is an answer, and read it within the same try."""
         url = self._absolute(path)
-        shown = self.url(path, params)
         began = time.monotonic()
         tries = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._api.retries + 1),
@@ -465,7 +479,8 @@ class _Budget:
             full = len(self._times) == self._times.maxlen
             begin = max(now, self._times[0] + self._window) if full else now
             self._times.append(begin)  # which lets the oldest go
-        time.sleep(begin - now)
+        if begin > now:  # a sleep of nothing still hands the processor on
+            time.sleep(begin - now)
 
 
 class _Pause:

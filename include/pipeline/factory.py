@@ -138,7 +138,9 @@ def build_dag(name: str) -> DAG:
                 )(source.name, name)
                 for name, entity in source.entities.items()
             }
-        landed = _gate_landing.override(task_id=LANDED)(source.name, list(fetched.values()))
+        landed = _gate_landing.override(task_id=LANDED, trigger_rule=_rule_of_gate(source))(
+            source.name, list(fetched.values())
+        )
         with TaskGroup("raw", tooltip="Loaded as it came, with its lineage") as raw:
             for name in source.entities:
                 _load.override(task_id=f"load_{name}", pool=source.pools.load or LOAD_POOL)(source.name, name)
@@ -236,7 +238,7 @@ def _fetch(source_name: str, entity: str) -> list[Any]:
         raise AirflowFailException(str(fault)) from None
 
 
-@task(trigger_rule="none_failed")
+@task
 @at_work
 def _gate_landing(source_name: str, fetched: Sequence[Sequence[Landing] | None]) -> dict[str, Any]:
     """Gate what was landed, and tell the tasks behind what the run is about."""
@@ -534,6 +536,12 @@ def _schedule(source: Source) -> object:
 def _trigger_rule(entity: Entity) -> str:
     """An entity that asks by another's records goes on where that had nothing new, and files need no API."""
     return "none_failed" if entity.parents else "all_success"
+
+
+def _rule_of_gate(source: Source) -> str:
+    """Where nothing is fetched, landings that an earlier run has left may be waiting, if the source has such."""
+    has_pending = any(entity.cursor or entity.drop for entity in source.entities.values())
+    return "none_failed" if has_pending else _ANY_LOADED
 
 
 def run_params(source: Source, context: Mapping[str, Any]) -> dict[str, Any]:

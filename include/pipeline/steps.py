@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -765,10 +766,17 @@ def _answers(asked: _Asked) -> Iterator[tuple[Mapping[str, str], bytes | StatusE
 def _in_order(
     get: Callable[[Mapping[str, str]], bytes | StatusError], requests: Sequence[Mapping[str, str]], at_once: int
 ) -> Iterator[bytes | StatusError]:
-    """The answers in the order of the requests, some of them asked for at once; no more are held than that."""
-    with ThreadPoolExecutor(at_once) as pool:
-        for first in range(0, len(requests), 4 * at_once):
-            yield from pool.map(get, requests[first : first + 4 * at_once])
+    """The answers in the order of the requests, some of them asked for at once; four times as many are held at most."""
+    left = iter(requests)
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        asked = deque(pool.submit(get, values) for values in itertools.islice(left, 4 * at_once))
+        while asked:
+            answer = asked.popleft().result()
+            asked.extend(pool.submit(get, values) for values in itertools.islice(left, 1))
+            yield answer
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def book(dsn: str, manifest: Manifest) -> None:

@@ -12,12 +12,13 @@ import pytest
 
 @dataclass(frozen=True)
 class Request:
-    """A request as the server got it."""
+    """A request as the server got it, from which port."""
 
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     at: float
+    port: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Server:
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                request = Request(parts.path, parse_qs(parts.query), dict(self.headers), time.monotonic())
+                request = Request(
+                    parts.path, parse_qs(parts.query), dict(self.headers), time.monotonic(), self.client_address[1]
+                )
                 outer.requests.append(request)
                 outer.send(self, outer.answer(request))
 

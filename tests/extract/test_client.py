@@ -3,6 +3,7 @@
 import gzip
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.extract import Api, ApiClient, ApiDown, ApiError, KeyRefused, StatusError, base_url_of
-from include.extract import client as client_module
 from tests.extract.conftest import Answer, Request, Server
 
 KEY = "s3cret/+ü key"
 
 
-def client(server: Server | str, **fields: Any) -> ApiClient:  # noqa: ANN401 - fields of Api
+def client(server: Server | str, minute_seconds: float = 60.0, **fields: Any) -> ApiClient:  # noqa: ANN401 - of Api
     url = server if isinstance(server, str) else server.url
     given: dict[str, Any] = {"connection": "weather", "base_url": url, "timeout_seconds": 5.0, "retries": 2}
-    return ApiClient(Api(**given | fields), first_wait_seconds=0.01, longest_wait_seconds=0.2)
+    return ApiClient(
+        Api(**given | fields), first_wait_seconds=0.01, longest_wait_seconds=0.2, minute_seconds=minute_seconds
+    )
 
 
 def in_query(server: Server | str, **fields: Any) -> ApiClient:  # noqa: ANN401 - fields of Api
@@ -375,9 +377,8 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date_but_not_beyond_the_lon
         assert at_least <= waited <= at_most, said
 
 
-def test_threads_share_the_budget_of_their_client(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_WINDOW_SECONDS", 1.5)
-    with client(server, calls_per_minute=5) as api, ThreadPoolExecutor(8) as pool:
+def test_threads_share_the_budget_of_their_client(server: Server) -> None:
+    with client(server, minute_seconds=1.5, calls_per_minute=5) as api, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: api.get("/", {"n": number}), range(12)))
     times = sorted(request.at for request in server.requests)
     assert len(times) == 12
@@ -387,10 +388,9 @@ def test_threads_share_the_budget_of_their_client(server: Server, monkeypatch: p
     assert times[-1] - times[0] < 5.5
 
 
-def test_tries_count_against_the_budget_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_WINDOW_SECONDS", 0.6)
+def test_tries_count_against_the_budget_too(server: Server) -> None:
     server.answer = then(Answer(500), Answer(500), Answer())
-    with client(server, calls_per_minute=2) as api:
+    with client(server, minute_seconds=0.6, calls_per_minute=2) as api:
         api.get("/", {})
     assert server.requests[2].at - server.requests[0].at > 0.55
 
@@ -400,6 +400,22 @@ def test_many_threads_get_each_their_own_answer(server: Server) -> None:
     with client(server) as api, ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda number: api.get("/", {"n": number}), range(100)))
     assert answers == [str(number).encode() for number in range(100)]
+
+
+def test_as_many_connections_stay_open_as_a_source_may_ask_at_once(server: Server) -> None:
+    """Else each further one would begin with a handshake of its own, at every call."""
+    at_once = 32
+    together = threading.Barrier(at_once)
+
+    def answer(_: Request) -> Answer:
+        together.wait(timeout=10)
+        return Answer()
+
+    server.answer = answer
+    with client(server, retries=0) as api, ThreadPoolExecutor(at_once) as pool:
+        for _ in range(2):
+            list(pool.map(lambda number: api.get("/", {"n": number}), range(at_once)))
+    assert len({request.port for request in server.requests}) == at_once
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ json.dump({
             "description": dag.description,
             "doc_md": dag.doc_md,
             "catchup": dag.catchup,
+            "rules": {task.task_id: task.trigger_rule for task in dag.tasks},
             "retries": {task.task_id: task.retries for task in dag.tasks},
             "edges": sorted(f"{task.task_id} -> {after}" for task in dag.tasks for after in task.downstream_task_ids),
         }
@@ -99,6 +100,18 @@ def test_every_graph_is_as_it_was_drawn(parsed: dict[str, Any]) -> None:
             drawing.parent.mkdir(exist_ok=True)
             drawing.write_text(drawn)
         assert drawn == drawing.read_text(), f"{drawing}: redraw it with SLUICE_REDRAW=1, and commit it"
+
+
+def test_a_run_that_fetched_nothing_goes_on_only_where_earlier_landings_may_wait(parsed: dict[str, Any]) -> None:
+    """Those of entities with a cursor and of dropped files; the weather has neither, so not even a task starts."""
+    rules = {name: dag["rules"]["gate_landing"] for name, dag in parsed["dags"].items() if "source" in dag["tags"]}
+    assert rules == {
+        "driven": "none_failed",
+        "opensea": "none_failed",
+        "openweather": "none_failed_min_one_success",
+        "tlc": "none_failed",
+        "x": "none_failed",
+    }
 
 
 def test_a_catalogue_adds_the_lake_and_nothing_else(

@@ -1,6 +1,7 @@
 """Fetch, land and load, step by step: against the sandbox, a real S3 server and a real warehouse."""
 
 import json
+import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 
 from include.extract import ApiClient, KeyRefused
 from include.landing import LandingStore
+from include.landing.json_records import landed_records
 from include.pipeline import steps
 from include.pipeline.model import Source, load_source
 from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run
 from include.warehouse.publish import publish
 from tests.conftest import S3, Warehouse
+from tests.extract.conftest import Answer, Request, Server
 from tests.pipeline.conftest import KEY
 from tests.sources.way import api_of
 
@@ -128,6 +131,30 @@ def test_one_unknown_city_is_recorded_and_the_others_go_on(bench: Bench) -> None
     refused = bench.rows(f"select refused from ops.landing where landing_id = {landing['landing_id']}")[0][0]
     assert [(one["params"], one["status"]) for one in refused] == [({"city": "Atlantis"}, 404)]
     assert "city not found" in refused[0]["message"]
+
+
+@pytest.mark.parametrize("slow", [0, 7, 31])
+def test_a_slow_answer_holds_up_no_request_but_its_own(slow: int, s3: S3, warehouse: Warehouse) -> None:
+    """Whichever place it has among those that are asked together: another is asked while it is waited for."""
+    behind, came = threading.Event(), []
+
+    def answer(request: Request) -> Answer:
+        (name,) = request.query["q"]
+        if name == f"City {slow}":
+            came.append(behind.wait(timeout=10))
+        elif name == f"City {slow + 8}":
+            behind.set()
+        return Answer(body=json.dumps({"name": name}).encode())
+
+    api = Server()
+    api.answer = answer
+    bench = Bench(api.url, s3, warehouse)
+    names = [f"City {number}" for number in range(64)]
+    landing = bench.fetch(bench.source("openweather"), "observations", cities=names)
+    api.close()
+    assert came == [True]
+    landed = landed_records(bench.store, bench.store.read(landing["uri"]), ())
+    assert [json.loads(record)["name"] for record, _ in landed if isinstance(record, bytes)] == names
 
 
 def test_when_every_city_is_unknown_the_fetch_fails_and_lands_nothing(bench: Bench) -> None:
