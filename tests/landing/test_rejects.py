@@ -159,9 +159,7 @@ def test_nested_values_are_held_as_json(store: LandingStore, land: Land) -> None
 def test_a_column_of_another_type_altogether_ends_the_read(store: LandingStore, land: Land) -> None:
     manifest = land("csv", "n\n" + "x\n" * 5_001)
     reader = iter_batches(store, manifest, fields={"n": "bigint"}, new_columns="freeze", reject=lambda _: None)
-    with pytest.raises(
-        LandingError, match="5000 values of 5001 rows are not of their type; the first: line 2: column"
-    ):
+    with pytest.raises(LandingError, match="5000 values of 5001 rows are not of their type; the first: line 2: column"):
         reader.read_all()
 
 
