@@ -272,7 +272,7 @@ def load_gates(path: Path) -> Gates:
     """
     file = "/".join(path.parts[-3:])
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _NoKeyTwice)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), _NoKeyTwice)  # noqa: S506 (a CSafeLoader)
     except FileNotFoundError:
         raise GatesError(f"{file}: there is no such file; every source needs its gates") from None
     except yaml.YAMLError as fault:
@@ -297,7 +297,7 @@ def known_expectations() -> frozenset[str]:
     return frozenset(re.findall(r"^from \.(\w+) import", core.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-class _NoKeyTwice(yaml.SafeLoader):
+class _NoKeyTwice(yaml.CSafeLoader):
     """YAML whose mappings have no key twice: of two equal tables PyYAML would drop the first without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

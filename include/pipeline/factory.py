@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import (
     DAG,
@@ -39,6 +39,7 @@ from include.notify import callbacks
 from include.pipeline import arrivals, lineage
 from include.pipeline.at_work import at_work
 from include.pipeline.dbt_profile import profile_config
+from include.pipeline.manifest import part_of, read_project_once, whole
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
 from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run, partitions_of_replay
@@ -115,7 +116,6 @@ def build_dag(name: str) -> DAG:
         catchup=source.catchup,
         max_active_runs=1,
         tags=["source", *source.tags],
-        params=_params(source),
         user_defined_macros={"is_arrival": arrivals.is_arrival},
         default_args={
             "owner": source.owner,
@@ -146,9 +146,9 @@ def build_dag(name: str) -> DAG:
                 _load.override(task_id=f"load_{name}", pool=source.pools.load or LOAD_POOL)(source.name, name)
         gate_raw = _gate.override(task_id="gate_raw", trigger_rule=_ANY_LOADED)(source.name, "raw")
         turn = _await_turn.override(task_id="await_turn")(source.name)
-        staging = _models("staging", source.dbt.staging or f"path:models/staging/{source.name}")
+        staging = _models("staging", source, source.dbt.staging)
         gate_staging = _gate.override(task_id="gate_staging")(source.name, "staging")
-        marts = _models("marts", source.dbt.marts or f"path:models/marts,tag:{source.name}")
+        marts = _models("marts", source, source.dbt.marts)
         gate_marts = _gate.override(task_id="gate_marts")(source.name, "marts")
         publish = _publish.override(
             task_id="publish", outlets=[Asset(name=f"analytics_{source.name}", uri=f"sluice://analytics/{source.name}")]
@@ -171,6 +171,9 @@ def build_dag(name: str) -> DAG:
             publish >> _export_lake.override(task_id="export_lake", trigger_rule="none_failed")(source.name)
         if source.mirror:
             publish >> _mirror_redshift.override(task_id="mirror_redshift", trigger_rule="none_failed")(source.name)
+    # only now: each task would have a copy of its own, which Airflow validates several times a parse, and a run takes
+    # the DAG's where a task has none
+    dag.params = _params(source)  # type: ignore[assignment] # attrs converts it
     return dag
 
 
@@ -419,18 +422,20 @@ def _mirror_redshift(source_name: str) -> dict[str, int]:
     return done
 
 
-def _models(layer: str, select: str) -> DbtTaskGroup:
-    """The dbt models of a layer, each with its tests as one task, named as the model."""
+def _models(layer: Literal["staging", "marts"], source: Source, select: str | None) -> DbtTaskGroup:
+    """The dbt models of a layer, by default the source's own; each with its tests as one task, named as the model."""
+    own = {"staging": f"path:models/staging/{source.name}", "marts": f"path:models/marts,tag:{source.name}"}
+    read_project_once()
+    project = ProjectConfig(dbt_project_path=DBT_PROJECT, install_dbt_deps=False, project_name="sluice")
+    project.manifest_path = whole(DBT_MANIFEST) if select else part_of(DBT_MANIFEST, source.name)
     return DbtTaskGroup(
         group_id=layer,
-        project_config=ProjectConfig(
-            dbt_project_path=DBT_PROJECT, manifest_path=DBT_MANIFEST, install_dbt_deps=False, project_name="sluice"
-        ),
+        project_config=project,
         profile_config=profile_config(),
         execution_config=ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER),
         render_config=RenderConfig(
             load_method=LoadMode.DBT_MANIFEST,
-            select=[select],
+            select=[select or own[layer]],
             test_behavior=TestBehavior.BUILD,
             emit_datasets=False,
             normalize_task_id=lambda node: node.name,

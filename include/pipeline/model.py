@@ -538,7 +538,7 @@ def load_source(name: str, folder: Path = SOURCES) -> Source:
     path = folder / name / "source.yml"
     where = f"include/sources/{name}/source.yml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # by libyaml, in a tenth of the time
     except FileNotFoundError:
         raise SourceError(f"{where}: there is no such file; sources are {', '.join(source_names(folder))}") from None
     except yaml.YAMLError as fault:
