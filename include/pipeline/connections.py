@@ -10,12 +10,12 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from include.extract import Api, base_url_of
-from include.landing import LandingStore
 from include.pipeline.model import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from include.landing import LandingStore
     from include.pipeline.lake import Lake
     from include.pipeline.mirror import Mirror
     from include.warehouse.session import Engine
@@ -105,6 +105,8 @@ def s3_client() -> S3Client:
 
 def landing_store() -> LandingStore:
     """The landings in the bucket `SLUICE_BUCKET`."""
+    from include.landing import LandingStore  # with pyarrow: no parse of a DAG needs it
+
     return LandingStore(s3_client(), os.environ.get("SLUICE_BUCKET", "sluice-lake"))
 
 
