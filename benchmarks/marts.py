@@ -37,11 +37,11 @@ def run(servers: Servers, *, rows: int, rounds: int, peer_rounds: int) -> Result
         for source in map(load_source, source_names()):
             for entity in source.entities:
                 create_table(servers.dsn("sluice_loader", database), steps.raw_table(source, entity))
-        _build(servers, database, [_load(servers, database, day) for day in range(history)])
+        _build(servers, database, [load_day(servers, database, day) for day in range(history)])
         servers.vacuum("marts.fact_weather_observation", database)
 
     def of_day(database: str, history: int) -> Took:
-        landing_id = _load(servers, database, history)  # the same day again, from the second round on
+        landing_id = load_day(servers, database, history)  # the same day again, from the second round on
         return servers.clock.measure(lambda: _build(servers, database, [landing_id]))
 
     took = in_turn([Way(f"{history} days", partial(of_day, f"of_{history}", history)) for history in HISTORIES], rounds)
@@ -54,7 +54,8 @@ def run(servers: Servers, *, rows: int, rounds: int, peer_rounds: int) -> Result
     )
 
 
-def _load(servers: Servers, database: str, day: int) -> int:
+def load_day(servers: Servers, database: str, day: int) -> int:
+    """Land a day of weather and load it into raw; the landing's id."""
     places = [Place(1_000 + at, f"City {at}", "NO", at + 40, at, at, None) for at in range(_CITIES)]
     with store(**servers.s3.__dict__).begin(
         source="openweather",

@@ -33,6 +33,7 @@ class Took:
         rss: Peak memory of the process, imports included; None where it did not run in one of its own.
         rss_before: Its memory before the work began.
         asking: Seconds in which it waited for the database, where somebody has counted them.
+        returned: What the work has returned, where that is a number.
     """
 
     seconds: float
@@ -41,6 +42,7 @@ class Took:
     rss: int | None = None
     rss_before: int | None = None
     asking: float | None = None
+    returned: float | None = None
 
     @property
     def cpu(self) -> float:
@@ -120,7 +122,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._workers: dict[str, subprocess.Popen[str]] = {}
+        self._workers: dict[tuple[str, Path], subprocess.Popen[str]] = {}
         self._servers = [process for process in psutil.Process().children() if process.name() in {"postgres", "weed"}]
 
     def measure(self, work: Callable[[], object]) -> Took:
@@ -138,6 +140,7 @@ class Clock:
         *,
         python: Path = Path(sys.executable),
         env: Mapping[str, str] | None = None,
+        cwd: Path = PROJECT,
     ) -> Took:
         """Do the work in a process of its own, a fork of one that has all imported: `benchmarks/worker.py` says how.
 
@@ -146,11 +149,12 @@ class Clock:
             given: Its keyword arguments, as JSON can hold them.
             python: The interpreter.
             env: Variables beside those of this process.
+            cwd: Where it works; the modules that are there come before ours.
 
         Raises:
             WayError: It failed.
         """
-        worker = self._worker(function, python, env or {})
+        worker = self._worker(function, python, env or {}, cwd)
         assert worker.stdin is not None
         assert worker.stdout is not None
         server = self.server()
@@ -159,7 +163,14 @@ class Clock:
         said = json.loads(worker.stdout.readline() or '{"fault": "its process has ended"}')
         if "fault" in said:
             raise WayError(f"{function}: {said['fault']}")
-        return Took(said["seconds"], said["cpu"], self.server() - server, said["rss"], said["rss_before"])
+        return Took(
+            said["seconds"],
+            said["cpu"],
+            self.server() - server,
+            said["rss"],
+            said["rss_before"],
+            returned=said["returned"],
+        )
 
     def close(self) -> None:
         """End the processes that work apart."""
@@ -168,18 +179,18 @@ class Clock:
             worker.communicate()
         self._workers.clear()
 
-    def _worker(self, function: str, python: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
-        if function not in self._workers:
-            self._workers[function] = subprocess.Popen(
+    def _worker(self, function: str, python: Path, env: Mapping[str, str], cwd: Path) -> subprocess.Popen[str]:
+        if (function, cwd) not in self._workers:
+            self._workers[function, cwd] = subprocess.Popen(
                 [str(python), "-m", "benchmarks.worker", function],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": str(PROJECT)} | dict(env),
-                cwd=PROJECT,
+                cwd=cwd,
                 text=True,
             )
-        return self._workers[function]
+        return self._workers[function, cwd]
 
     def server(self) -> float:
         """CPU seconds of the servers until now, once their sessions have ended."""

@@ -27,13 +27,13 @@ class WayError(Exception):
 
 def main() -> None:
     """Answer each line of the input by one of JSON: what the work took, or its `fault`."""
+    # what an import or the work prints is not the answer
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
     place, _, name = sys.argv[1].partition(":")
     module = importlib.import_module(place)
     for needed in getattr(module, "IMPORTS", {}).get(name, ()):
         importlib.import_module(needed)
-    # what the work prints is not the answer
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -49,11 +49,12 @@ def _answer(function: Callable[..., Callable[[], object]], given: Mapping[str, A
     try:
         work = function(**given)
         before, cpu, begun = _memory("VmRSS"), _cpu(), time.perf_counter()
-        work()
+        done = work()
         seconds, cpu = time.perf_counter() - begun, _cpu() - cpu
     except Exception:
         return {"fault": " ".join(traceback.format_exc().split())[-400:]}
-    return {"seconds": seconds, "cpu": cpu, "rss": _memory("VmHWM"), "rss_before": before}
+    returned = done if isinstance(done, (int, float)) else None
+    return {"seconds": seconds, "cpu": cpu, "rss": _memory("VmHWM"), "rss_before": before, "returned": returned}
 
 
 def _cpu() -> float:

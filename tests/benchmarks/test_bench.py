@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from benchmarks.bench import Goal, Result
 from benchmarks.measure import Clock, Took, Way, in_turn, of, paired
 from benchmarks.peers import installed
 from benchmarks.worker import WayError
+from include.pipeline.model import source_names
 from local.home import PROJECT
 
 RESULT = Result("Ten rows.", ["way", "s"], [["ours", "1.0"]], [Goal("of the limit", 0.95, at_least=0.9)], ["a note"])
@@ -95,6 +98,20 @@ def test_work_apart_that_fails_says_why() -> None:
         measure_code("def work():\n    raise ValueError('there is no table')\n", "work", {})
 
 
+def test_work_apart_tells_a_number_and_finds_the_modules_of_where_it_works(tmp_path: Path) -> None:
+    """A copy of the project is measured with its own modules, also beside another copy."""
+    clock = Clock()
+    try:
+        for number in (1, 2):
+            shutil.copytree(PROJECT / "benchmarks", tmp_path / str(number) / "benchmarks")
+            code = f"print('at import')\ndef work():\n    return lambda: {number}\n"
+            (tmp_path / str(number) / "way_of_a_copy.py").write_text(code)
+        told = [clock.measure_apart("way_of_a_copy:work", {}, cwd=tmp_path / number).returned for number in ("1", "2")]
+    finally:
+        clock.close()
+    assert told == [1, 2]
+
+
 def measure_code(code: str, function: str, given: dict[str, int], name: str = "way_of_a_test") -> Took:
     folder = Path(os.environ["PYTEST_SCRATCH"])
     (folder / f"{name}.py").write_text(code)
@@ -171,3 +188,12 @@ def test_the_gate_of_a_month_against_an_aggregate_by_hand(
     assert main(["gate", "--rows", "500", "--rounds", "1"]) == 0
     assert "| the gate, 12 expectations |" in capsys.readouterr().out
     assert json.dumps(sorted(path.name for path in (tmp_path / "bench").iterdir())) == '["yellow-2024-01-500.parquet"]'
+
+
+def test_a_project_that_has_grown_is_parsed_and_runs_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """By one source and a model that were made, on servers of their own."""
+    sources, models = len(source_names()) + 1, 60
+    assert main(["parse", "--rows", str(sources), "--rounds", "1"]) == 0
+    assert re.search(rf"\| DAG processor: all files +\| +{sources} \|", capsys.readouterr().out)
+    assert main(["models", "--rows", str(models), "--rounds", "1"]) == 0
+    assert re.search(rf"\| {models} models +\|", capsys.readouterr().out)
