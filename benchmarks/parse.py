@@ -38,7 +38,8 @@ def run(servers: Servers, *, rows: int, rounds: int, peer_rounds: int) -> Result
 
     return Result(
         f"The {least} sources that there are, and {most}, the others made by `./sluice new-source`. Each parse is "
-        "cold, in a fork of a process that has imported Airflow, but neither Cosmos nor anything of ours, and holds no DAG.",
+        "cold, in a fork of a process that has imported Airflow, but neither Cosmos nor anything of ours, and holds no "
+        "DAG.",
         ["parse", "sources", "s", "CPU s", "rounds"],
         [
             [
