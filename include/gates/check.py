@@ -670,7 +670,7 @@ def _compare_as_integers(engine: Engine) -> None:
     """Have the database compare integers with bounds that are whole as what they are.
 
     Great Expectations makes a double of every bound, and with 265.0 Postgres compares each row's bigint as a numeric:
-    half of what a gate of a taxi month takes.
+    a third of what a gate's main query takes.
     """
     import sqlalchemy as sa
 

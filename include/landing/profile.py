@@ -72,6 +72,8 @@ def profile(
         and for the whole landing, the same on every row: refused (requests that the API refused), documents (JSON
         documents or files landed), requests (both together), refused_share (refused / requests).
     """
+    import pandas as pd  # not with the module, which whoever loads imports
+
     documents = manifest.records if manifest.records is not None else len(manifest.parts)
     refused = len(manifest.refused)
     reading = _Reading(records, csv_options, sheet, quotes=not pii, is_lenient=quarantine_at_most > 0)
@@ -94,8 +96,6 @@ def profile(
         fault = f"nothing was landed: the API refused all of {refused} requests" if refused else "nothing was landed"
         judged = _judge(_Look(0, fault), manifest.format, required, optional, reading)
         rows.append({"part": NO_PART, "bytes": 0, **judged})
-    import pandas as pd  # as late as that: who loads does without
-
     requests = documents + refused
     # As objects, for pandas would make a NaN of None among texts.
     frame = pd.DataFrame(rows, dtype=object).assign(
@@ -206,9 +206,9 @@ def _look_at_csv(store: LandingStore, manifest: Manifest, part: Part, reading: _
 
 
 def _look_at_xlsx(store: LandingStore, manifest: Manifest, part: Part, reading: _Reading) -> _Look:
-    with store.open_part(manifest, part) as file:
-        from include.landing.workbook import sheet_rows  # with openpyxl, which only these need
+    from include.landing.workbook import sheet_rows  # with openpyxl, which only these need
 
+    with store.open_part(manifest, part) as file:
         return _look_at_rows(sheet_rows(file, reading.sheet), reading)
 
 

@@ -39,7 +39,7 @@ from include.notify import callbacks
 from include.pipeline import arrivals, lineage
 from include.pipeline.at_work import at_work
 from include.pipeline.dbt_profile import profile_config
-from include.pipeline.manifest import part_of, read_project_once, whole
+from include.pipeline.manifest import part_of, read_project_once
 from include.pipeline.model import SOURCES, Assets, Entity, Source, SourceError, Timetable, load_source, source_names
 from include.pipeline.model import Param as ParamOf
 from include.pipeline.partition import PartitionRange, RunPartition, partition_of_run, partitions_of_replay
@@ -426,8 +426,11 @@ def _models(layer: Literal["staging", "marts"], source: Source, select: str | No
     """The dbt models of a layer, by default the source's own; each with its tests as one task, named as the model."""
     own = {"staging": f"path:models/staging/{source.name}", "marts": f"path:models/marts,tag:{source.name}"}
     read_project_once()
-    project = ProjectConfig(dbt_project_path=DBT_PROJECT, install_dbt_deps=False, project_name="sluice")
-    project.manifest_path = whole(DBT_MANIFEST) if select else part_of(DBT_MANIFEST, source.name)
+    project = ProjectConfig(
+        dbt_project_path=DBT_PROJECT, manifest_path=DBT_MANIFEST, install_dbt_deps=False, project_name="sluice"
+    )
+    if select is None:
+        project.manifest_path = part_of(DBT_MANIFEST, source.name)
     return DbtTaskGroup(
         group_id=layer,
         project_config=project,

@@ -54,7 +54,7 @@ def part_of(path: Path, source: str) -> Part:
     """The nodes, sources and exposures in a source's staging folder or with its tag, and those that depend on them.
 
     That is all that the selections `path:models/staging/<source>` and `path:models/marts,tag:<source>` find, and the
-    tests of it. Another selection needs the `whole`.
+    tests of it. Another selection needs all of it.
 
     Raises:
         FileNotFoundError: There is no manifest.
@@ -69,15 +69,6 @@ def part_of(path: Path, source: str) -> Part:
 
     few = _Manifest(manifest.metadata, of(manifest.nodes), of(manifest.sources), of(manifest.exposures))
     return Part(msgspec.json.encode(few))
-
-
-def whole(path: Path) -> Part:
-    """All of the manifest.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    return Part(path.read_bytes())
 
 
 class _Manifest(msgspec.Struct):

@@ -37,7 +37,7 @@ def copy_batches(session: PsycopgSession, target: str, batches: pa.RecordBatchRe
 
     Args:
         session: of a role that may write.
-        target: the table, as SQL has it.
+        target: the table and the batches' columns in their order, as SQL has them.
         batches: with the types of the table's columns of their names, as `fitted` sees to: nobody else would notice.
 
     Raises:
@@ -51,9 +51,8 @@ def copy_batches(session: PsycopgSession, target: str, batches: pa.RecordBatchRe
             yield encoder.write_batch(batch)
         yield encoder.finish()
 
-    columns = ", ".join('"' + name.replace('"', '""') + '"' for name in batches.schema.names)
     with closing(_ahead(encoded())) as pieces:
-        return _copy(session, f"{target} ({columns})", "format binary", pieces)
+        return _copy(session, target, "format binary", pieces)
 
 
 def copy_lines(session: PsycopgSession, target: str, lines: Iterator[bytes]) -> int:

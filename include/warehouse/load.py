@@ -113,7 +113,7 @@ def load_batches(
                 rows = _upsert_batches(session, table, landing_id, batches, account)
             else:
                 target = _open_partition(session, table, landing_id)
-                rows = copy_batches(session, f"raw.{_quoted(target)}", batches)
+                rows = copy_batches(session, f"raw.{_quoted(target)} ({_list(batches.schema.names)})", batches)
                 _close_partition(session, table, landing_id, target, rows, account)
             if fence is not None:
                 fence.check(session)
@@ -245,7 +245,7 @@ def _upsert_batches(
         f"create temporary table incoming on commit drop as "
         f"select {_list(columns)} from raw.{_quoted(table.name)} limit 0"
     )
-    read = copy_batches(session, "incoming", batches)
+    read = copy_batches(session, f"incoming ({_list(columns)})", batches)
     meta = "".join(f" - '{name}'" for name in columns if name in ("_landing_id", "_row"))
     _hold_keyless(session, table, table.keys, account, payload=f"to_jsonb(incoming){meta}")
     account.judge(read)

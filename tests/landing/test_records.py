@@ -265,17 +265,21 @@ def test_wrong_declarations_are_refused(store: LandingStore, land: Land) -> None
         read(store, land("json", "{}"), a="bigint")
 
 
-_MEASURE = """
-import resource, sys
+_OPEN = """
+import sys
 import boto3
 from include.landing import LandingStore
-from include.landing.profile import profile
-from include.landing.records import iter_batches
 
 endpoint, key, secret, bucket, uri = sys.argv[1:]
 store = LandingStore(boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret,
     region_name="us-east-1"), bucket)
 manifest = store.read(uri)
+"""
+_MEASURE = """
+import resource
+from include.landing.profile import profile
+from include.landing.records import iter_batches
+
 (small,) = store.landings("tests", "things", "small")
 def rows(manifest):
     assert profile(store, manifest)["fault"].isna().all()
@@ -284,6 +288,42 @@ rows(small)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(rows(manifest), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
+_ENCODE = """
+from pgpq import ArrowToPostgresBinaryEncoder
+import include.pipeline.steps
+from include.landing.records import iter_batches
+
+types = dict(n="bigint", d="double", t="text", at="timestamp", day="date")
+batches = iter_batches(store, manifest, fields=types, new_columns="evolve")
+encoder = ArrowToPostgresBinaryEncoder(batches.schema)
+sent = encoder.write_header() + b"".join(map(encoder.write_batch, batches)) + encoder.finish()
+print(sent.startswith(b"PGCOPY"), *sorted({"pandas", "openpyxl", "adbc_driver_postgresql"} & sys.modules.keys()))
+"""
+
+
+def apart(script: str, s3: S3, manifest: Manifest) -> list[str]:
+    """The words that a script prints, run by a Python of its own on a landing."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            _OPEN + script,
+            *(s3.endpoint_url, s3.access_key, s3.secret_key, s3.bucket),
+            manifest.uri,
+        ],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.split()
+
+
+def test_who_loads_parquet_imports_neither_pandas_nor_what_others_need(s3: S3, land: Land) -> None:
+    """50 MB and most of a second: pyarrow imports pandas by itself, for pa.scalar and pa.array."""
+    moment = datetime(2024, 1, 31, 8, 30)
+    manifest = land("parquet", parquet(n=[1.0], d=[1.5], t=["x"], at=[moment], day=[date(2024, 1, 31)], new=[True]))
+    assert apart(_ENCODE, s3, manifest) == ["True"]
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv"])
@@ -305,14 +345,7 @@ def test_memory_stays_flat_however_many_rows(
     many = 1_000_000 if format == "parquet" else 120_000
     land(format, pieces(file(many // 10)), partition="small")
     manifest = land(format, pieces(file(many)), partition="large")
-    out = subprocess.run(
-        [sys.executable, "-c", _MEASURE, s3.endpoint_url, s3.access_key, s3.secret_key, s3.bucket, manifest.uri],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    rows, grown_megabytes = map(int, out.stdout.split())
+    rows, grown_megabytes = map(int, apart(_MEASURE, s3, manifest))
     assert rows == many
     assert grown_megabytes < 20
 
