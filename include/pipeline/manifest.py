@@ -27,9 +27,11 @@ _Resources = dict[str, msgspec.Raw]
 class Part:
     """What Cosmos takes for the path of a manifest: it asks `exists`, opens it to read, and copies a file of its name.
 
-    That copy is for a dbt that parses; ours has its manifest in memory or reads the project. So the name is empty.
+    The copy is for a task whose process holds no manifest: Cosmos keeps it beside what dbt has parsed, and fails
+    without. So the name is that of the whole.
     """
 
+    path: Path
     content: bytes = field(repr=False)
 
     def exists(self) -> bool:
@@ -41,8 +43,8 @@ class Part:
         return io.BytesIO(self.content) if "b" in mode else io.StringIO(self.content.decode())
 
     def __str__(self) -> str:
-        """Empty: there is no file."""
-        return ""
+        """The whole manifest's path."""
+        return str(self.path)
 
 
 def read_project_once() -> None:
@@ -68,7 +70,7 @@ def part_of(path: Path, source: str) -> Part:
         return {name: one for name, one in resources.items() if name in kept}
 
     few = _Manifest(manifest.metadata, of(manifest.nodes), of(manifest.sources), of(manifest.exposures))
-    return Part(msgspec.json.encode(few))
+    return Part(path, msgspec.json.encode(few))
 
 
 class _Manifest(msgspec.Struct):
