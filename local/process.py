@@ -211,12 +211,13 @@ def _wait(processes: list[psutil.Process], seconds: float) -> None:
     while time.monotonic() < deadline:
         for process in list(_children.values()):
             process.poll()  # our own dead children must be collected, or they stay as corpses
-        if not any(_alive(process) for process in processes):
+        if not any(alive(process) for process in processes):
             return
         time.sleep(0.05)
 
 
-def _alive(process: psutil.Process) -> bool:
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; a dead one that nobody has collected yet does not."""
     with contextlib.suppress(psutil.Error):
         return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
     return False

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from local.home import open_home
-from local.process import read_record
+from local.process import alive, read_record
 from local.scheduler import SETTLED_SECONDS
 from tests.faults.page import Ledger
 from tests.faults.points import SUBJECTS, point
@@ -33,10 +33,10 @@ def test_a_scheduler_that_is_killed_and_started_again_ends_the_run_that_it_had_b
         scheduler = _scheduler(stack)
         scheduler.send_signal(signal.SIGKILL)
         scheduler.wait(timeout=30)
-        assert task.is_running(), "the task has to outlive its scheduler for this"
+        assert alive(task), "the task has to outlive its scheduler for this"
         healed = stack.sluice("up", "--no-run")
     assert healed.returncode == 0, healed.stdout + healed.stderr
-    assert not task.is_running(), "a task of the dead scheduler goes on"
+    assert not alive(task), "a task of the dead scheduler goes on"
     assert run.await_end() == "success", run.progress()
     landed = f"select landing_id from ops.landing where entity = 'green_trips' and partition = '{MONTH}'"
     (counts,) = stack.rows(
