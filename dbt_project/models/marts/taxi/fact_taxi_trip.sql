@@ -79,8 +79,8 @@ dropoff_dates as (
 
 ),
 
--- both services with the columns of both
-trips as {{ read_again() }} (
+-- each service with the columns of both
+yellow as {{ read_again() }} (
 
     select
         'yellow' as service,
@@ -111,7 +111,11 @@ trips as {{ read_again() }} (
         _row,
         _loaded_at
     from yellow_trips
-    union all
+
+),
+
+green as {{ read_again() }} (
+
     select
         'green' as service,
         vendor_id,
@@ -144,6 +148,14 @@ trips as {{ read_again() }} (
 
 ),
 
+trips as {{ read_again() }} (
+
+    select * from yellow
+    union all
+    select * from green
+
+),
+
 -- rides that a file records more than once: few, so few rows need sorting for duplicates and reversals
 repeated_rides as {{ read_once() }} (
 
@@ -155,47 +167,57 @@ repeated_rides as {{ read_once() }} (
 
 ),
 
+-- each service by itself: before the union, the amounts of those few rows alone are converted
+repeated_trips as (
+    {% for service in ['yellow', 'green'] %}
+    select {{ service }}.*
+    from {{ service }}
+    inner join repeated_rides
+        on
+            {{ service }}._landing_id = repeated_rides._landing_id
+            and {{ service }}.pickup_at = repeated_rides.pickup_at
+            and {{ service }}.dropoff_at = repeated_rides.dropoff_at
+            and coalesce({{ service }}.vendor_id, -1) = coalesce(repeated_rides.vendor_id, -1)
+            and coalesce({{ service }}.pickup_location_id, -1) = coalesce(repeated_rides.pickup_location_id, -1)
+            and coalesce({{ service }}.dropoff_location_id, -1) = coalesce(repeated_rides.dropoff_location_id, -1)
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+
+),
+
 repeats as (
 
     select
-        trips.*,
+        *,
         row_number() over (
             partition by
-                trips._landing_id,
-                trips.vendor_id,
-                trips.rate_code_id,
-                trips.payment_type_id,
-                trips.pickup_location_id,
-                trips.dropoff_location_id,
-                trips.trip_type_id,
-                trips.request_source,
-                trips.pickup_at,
-                trips.dropoff_at,
-                trips.passenger_count,
-                trips.trip_distance_miles,
-                trips.fare_amount_usd,
-                trips.extra_amount_usd,
-                trips.mta_tax_usd,
-                trips.tip_amount_usd,
-                trips.tolls_amount_usd,
-                trips.improvement_surcharge_usd,
-                trips.congestion_surcharge_usd,
-                trips.airport_fee_usd,
-                trips.cbd_congestion_fee_usd,
-                trips.ehail_fee_usd,
-                trips.total_amount_usd,
-                trips.is_store_and_forward
-            order by trips._row
+                _landing_id,
+                vendor_id,
+                rate_code_id,
+                payment_type_id,
+                pickup_location_id,
+                dropoff_location_id,
+                trip_type_id,
+                request_source,
+                pickup_at,
+                dropoff_at,
+                passenger_count,
+                trip_distance_miles,
+                fare_amount_usd,
+                extra_amount_usd,
+                mta_tax_usd,
+                tip_amount_usd,
+                tolls_amount_usd,
+                improvement_surcharge_usd,
+                congestion_surcharge_usd,
+                airport_fee_usd,
+                cbd_congestion_fee_usd,
+                ehail_fee_usd,
+                total_amount_usd,
+                is_store_and_forward
+            order by _row
         ) as copy_number
-    from trips
-    inner join repeated_rides
-        on
-            trips._landing_id = repeated_rides._landing_id
-            and trips.pickup_at = repeated_rides.pickup_at
-            and trips.dropoff_at = repeated_rides.dropoff_at
-            and coalesce(trips.vendor_id, -1) = coalesce(repeated_rides.vendor_id, -1)
-            and coalesce(trips.pickup_location_id, -1) = coalesce(repeated_rides.pickup_location_id, -1)
-            and coalesce(trips.dropoff_location_id, -1) = coalesce(repeated_rides.dropoff_location_id, -1)
+    from repeated_trips
 
 ),
 
