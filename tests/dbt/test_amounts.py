@@ -11,7 +11,7 @@ LARGE = [1e8 + 0.01, 999_999_999.99, 1_000_000_000.01, 9_999_999_999.99, -9_999_
 
 
 def test_every_amount_is_what_a_cast_gives(project: Project) -> None:
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311
     whole = [draw.randint(-(10**9), 10**9) / 100 for _ in range(2_000)]
     between = [draw.uniform(-(10.0 ** draw.randint(0, 9)), 10.0 ** draw.randint(0, 9)) for _ in range(2_000)]
     halves = [draw.randint(-(10**8), 10**8) / 1000 for _ in range(2_000)]
