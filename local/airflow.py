@@ -115,6 +115,8 @@ def env(home: Home) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(home.ports["airflow"]),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
+        # what the launcher asks for at once: all sources, all tasks of a run; a hundred, unless it is said
+        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
         "AIRFLOW__API__SECRET_KEY": secrets["airflow_secret_key"],
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets["airflow_jwt_secret"],
         "AIRFLOW__API__INSTANCE_NAME": "Sluice",

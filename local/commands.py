@@ -45,8 +45,9 @@ def up(home: Home, *, data: Path | None, run: bool) -> int:
     for log in services.cold(home):
         say(f"warning: the workers are cold (no event=warm with cold=none in {log}), so tasks take longer")
     all_published = conclude(home, api, started)
+    made = runs.trigger(api, runs.REPORT, {})
     has_docs = _build_docs(home)
-    has_report = _make_report(api)
+    has_report = _is_reported(api, made)
     _urls(home)
     return 0 if all_published and has_docs and has_report else 1
 
@@ -315,9 +316,8 @@ def _build_docs(home: Home) -> bool:
     return True
 
 
-def _make_report(api: airflow.Api) -> bool:
-    """The day's report, archived and in the mail sink; it says what is missing, if anything is."""
-    made = runs.trigger(api, runs.REPORT, {})
+def _is_reported(api: airflow.Api, made: runs.Run) -> bool:
+    """Whether the day's report is archived and in the mail sink; it says what is missing, if anything is."""
     runs.follow(api, [made], say=say)
     for task_id, log in runs.failures(api, made):
         say(f"{made.source}: failed at {task_id}; its log ends:")

@@ -21,19 +21,26 @@ import time
 from pathlib import Path
 
 IMPORTS = (
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.dagbag",
     "airflow.providers.amazon.aws.hooks.s3",
     "airflow.providers.postgres.hooks.postgres",
+    "babel.dates",
+    "boto3.s3.inject",
     "cosmos",
     "cosmos.operators.local",
     "cosmos.profiles",
     "dbt.cli.main",
     "dbt.task.build",
     "dbt.task.seed",
+    "dbt_common.clients.agate_helper",
     "great_expectations",
+    "multiprocessing.dummy.connection",
+    "openlineage.common.provider.dbt.local",
     "pandas",
-    "psycopg2",
+    "psycopg2.sql",
     "pyarrow.parquet",
     "tenacity",
     "yaml",
@@ -47,7 +54,9 @@ _OWN_IMPORTS = (
     "include.pipeline.held",
     "include.pipeline.steps",
     "include.pipeline.verdicts",
+    "include.warehouse.peace",
     "include.warehouse.publish",
+    "include.warehouse.turn",
 )
 _OUTPUT = {"target", "logs", "dbt_packages", "__pycache__"}
 

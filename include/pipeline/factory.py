@@ -450,8 +450,12 @@ def _models(layer: Literal["staging", "marts"], source: Source, select: str | No
             "pre_execute": _holds_turn,
             # unit tests are about code, not about this run's rows: they run in tests/dbt
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
-            # nothing but OpenLineage reads what dbt writes of a run, its whole manifest with it
-            "dbt_cmd_global_flags": [] if lineage.is_told() else ["--no-write-json"],
+            "dbt_cmd_global_flags": [
+                # of one model dbt looks up the one schema that it is in, not what is in all of them and hangs together
+                "--no-populate-cache",
+                # nothing but OpenLineage reads what dbt writes of a run, its whole manifest with it
+                *([] if lineage.is_told() else ["--no-write-json"]),
+            ],
         },
     )
 

@@ -125,3 +125,18 @@ def test_a_run_without_layers_is_followed_task_by_task() -> None:
     assert runs.progress(run) == "running"
     run.tasks = [{"task_id": "collect_facts", "state": "success"}, {"task_id": "mail_report", "state": None}]
     assert runs.progress(run) == "collect_facts success  mail_report -"
+
+
+def test_a_run_takes_over_what_has_changed_of_its_own_tasks() -> None:
+    def task(name: str, state: str | None, *, run: str = "one", at: int = -1) -> dict[str, object]:
+        return {"dag_id": "a", "dag_run_id": run, "task_id": name, "map_index": at, "state": state}
+
+    run = runs.Run("a", "one", "running", [task("first", "running"), task("second", None)])
+    run.see([task("first", "success"), task("second", "failed", run="another"), task("mapped", "queued", at=0)])
+    run.see([task("mapped", "running", at=1)])
+    assert [(one["task_id"], one["map_index"], one["state"]) for one in run.tasks] == [
+        ("first", -1, "success"),
+        ("second", -1, None),
+        ("mapped", 0, "queued"),
+        ("mapped", 1, "running"),
+    ]
