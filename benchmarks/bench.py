@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -178,5 +179,13 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / 1e9
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, "
-        f"Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}."
+        f"Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}, a million additions {_additions():.0f} ms."
     )
+
+
+def _additions() -> float:
+    """Milliseconds of CPU for a million additions: on a shared host they vary, and with them all CPU seconds."""
+    begun, total = time.process_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return (time.process_time() - begun) * 1000
