@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg2
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Clock
 from benchmarks.ours import chunks, store
+from benchmarks.stack import machine as stack_machine
 from benchmarks.table import table
 from include.landing import LandingStore, Manifest
 from include.pipeline import steps
@@ -176,16 +174,4 @@ def land(servers: Servers, path: Path, partition: str, *, run_id: str, database:
 
 def machine() -> str:
     """Date, machine and load, for the head of a result."""
-    memory = psutil.virtual_memory().total / 1e9
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, "
-        f"Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}, a million additions {_additions():.0f} ms."
-    )
-
-
-def _additions() -> float:
-    """Milliseconds of CPU for a million additions: on a shared host they vary, and with them all CPU seconds."""
-    begun, total = time.process_time(), 0
-    for number in range(1_000_000):
-        total += number
-    return (time.process_time() - begun) * 1000
+    return f"{datetime.now(UTC):%Y-%m-%d}, {stack_machine()}; load {os.getloadavg()[0]:.1f}."

@@ -102,9 +102,25 @@ def moment(text: str) -> float:
 
 
 def machine() -> str:
-    """The machine, in a few words."""
-    memory = psutil.virtual_memory().total / 1e9
-    return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}"
+    """The machine, and how fast it is at the moment: on a shared host that varies, and with it all CPU seconds."""
+    memory, cores = psutil.virtual_memory().total / 1e9, os.cpu_count() or 1
+    return (
+        f"{platform.machine()}, {cores} cores, {memory:.0f} GB, Python {platform.python_version()}, "
+        f"a million additions {_additions(1):.0f} ms, on all cores at once {_additions(cores):.0f} ms"
+    )
+
+
+_ADDITIONS = (
+    "import time; begun, total = time.process_time(), 0\n"
+    "for number in range(3_000_000): total += number\n"
+    "print((time.process_time() - begun) * 1000 / 3)"
+)
+
+
+def _additions(at_once: int) -> float:
+    command = [sys.executable, "-S", "-c", _ADDITIONS]
+    begun = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(at_once)]
+    return max(float(one.communicate()[0]) for one in begun)
 
 
 def say(line: str) -> None:
