@@ -37,7 +37,7 @@ def run(servers: Servers, *, rows: int, rounds: int, peer_rounds: int) -> Result
         return of(took[f"{name}, {sources}"], lambda one: one.seconds)
 
     return Result(
-        f"The {least} sources that there are, and {most}, the others made by `./sluice new-source`. Each parse is "
+        f"The {least} sources that there are, and {most}, the others made by the template of a new one. Each parse is "
         "cold, in a fork of a process that has imported Airflow, but neither Cosmos nor anything of ours, and holds no "
         "DAG.",
         ["parse", "sources", "s", "CPU s", "rounds"],
