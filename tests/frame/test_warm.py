@@ -56,3 +56,35 @@ def test_a_dag_is_held_until_a_file_of_ours_is_changed(image: Path, tmp_path: Pa
     assert held == [False, 0, 1]
     assert description.startswith("Changed.")
     assert faults == {}
+
+
+_SUPERVISOR = """
+import os, signal, sys, time
+from uuid import uuid4
+
+import psutil, structlog
+from airflow.sdk.execution_time.supervisor import PsutilTracker, WatchedSubprocess
+
+from local.warm import free_slots_at_once
+
+free_slots_at_once()
+reading, writing = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.read(reading, 1)
+    os._exit(7)
+watched = WatchedSubprocess(
+    id=uuid4(), pid=pid, stdin=None, process=PsutilTracker(psutil.Process(pid)), process_log=structlog.get_logger()
+)
+assert watched._service_subprocess(max_wait_time=0.1) is None  # it lives, and has no socket open
+signal.alarm(20)  # an answer that takes longer is none
+os.write(writing, b"x")
+print(watched._service_subprocess(max_wait_time=60), file=open(sys.argv[1], "w"))
+"""
+
+
+def test_a_supervisor_does_not_wait_for_the_sockets_of_a_process_that_has_closed_them(tmp_path: Path) -> None:
+    env = {"AIRFLOW_HOME": str(tmp_path / "airflow"), "PYTHONPATH": str(PROJECT)}
+    done = call(["python", "-c", _SUPERVISOR, tmp_path / "seen"], cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "seen").read_text() == "7\n"
