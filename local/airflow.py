@@ -22,6 +22,8 @@ ADMIN = "admin"
 POOLS = {"SLUICE_FETCH_POOL": "api_calls", "SLUICE_LOAD_POOL": "raw_loads"}
 """of airflow_settings.example.yaml, which this stack always has"""
 BUCKET = "sluice-lake"
+AT_ONCE = 1000
+"""the most that the launcher asks Airflow for: sources, tasks of a run; Airflow gives a hundred unless it is told"""
 _STEP_ROLES = ("sluice_loader", "sluice_transformer", "sluice_gate", "sluice_publisher", "sluice_reporter")
 
 
@@ -115,8 +117,7 @@ def env(home: Home) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(home.ports["airflow"]),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
-        # what the launcher asks for at once: all sources, all tasks of a run; a hundred, unless it is said
-        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
+        "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": str(AT_ONCE),
         "AIRFLOW__API__SECRET_KEY": secrets["airflow_secret_key"],
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets["airflow_jwt_secret"],
         "AIRFLOW__API__INSTANCE_NAME": "Sluice",
@@ -264,7 +265,7 @@ def create_pools(api: Api) -> None:
     if not file.exists():
         return
     content = yaml.safe_load(file.read_text()) or {}
-    there = {pool["name"] for pool in api.get("pools", limit=1000)["pools"]}
+    there = {pool["name"] for pool in api.get("pools", limit=AT_ONCE)["pools"]}
     for declared in (content.get("airflow") or {}).get("pools") or ():
         if not declared.get("pool_name"):
             continue
@@ -285,7 +286,7 @@ def create_connections(api: Api, home: Home) -> None:
 
     They are in Airflow's database, not in its environment: a source that is added has its own without a restart.
     """
-    held = {one["connection_id"]: one for one in api.get("connections", limit=1000)["connections"]}
+    held = {one["connection_id"]: one for one in api.get("connections", limit=AT_ONCE)["connections"]}
     for name in _sampled():
         wanted = {
             "connection_id": name,

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 IMPORTS = (
     "airflow.sdk.definitions.asset.metadata",
@@ -46,6 +46,7 @@ IMPORTS = (
     "tenacity",
     "yaml",
 )
+"""what tasks were seen to import once they were forked, beside what `_OWN_IMPORTS` brings along"""
 OWN = Path(__file__).resolve().parents[1] / "include"
 """the modules that tasks run, and what DAGs are built from; Airflow itself reads `dags/` anew for each task"""
 _OWN_IMPORTS = (
@@ -116,12 +117,12 @@ def free_slots_at_once() -> None:
 
     watch = WatchedSubprocess._service_subprocess
 
-    def watch_to_the_end(self: Any, max_wait_time: float, *arguments: Any, **named: Any) -> int | None:  # noqa: ANN401
+    def watch_to_the_end(self: Any, max_wait_time: float, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         if self._exit_code is None and not self._open_sockets:
             with contextlib.suppress(self._process.TimeoutExpired):
                 self._process.wait(timeout=max_wait_time)
             max_wait_time = 0
-        return cast("int | None", watch(self, max_wait_time, *arguments, **named))
+        return watch(self, max_wait_time, *arguments, **named)
 
     WatchedSubprocess._service_subprocess = watch_to_the_end  # type: ignore[method-assign]
 

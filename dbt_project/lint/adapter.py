@@ -9,7 +9,7 @@ _SQL = {
     "cross join lateral jsonb_array_elements({0}.{2}) as elements ({3})",
     "epoch_to_timestamp": "to_timestamp({0})",
     "seconds_between": "cast(extract(epoch from ({1} - {0})) as bigint)",
-    "two_decimals": "cast({0} as numeric(12, 2))",
+    "two_decimals": "cast({0} as numeric(12, 2))",  # its short form, for the sake of lines
     "read_again": "not materialized",
     "read_once": "materialized",
 }

@@ -25,19 +25,15 @@
 {%- endmacro %}
 
 {% macro default__two_decimals(column) -%}
-    cast({{ column }} as numeric(12, 2))
-{%- endmacro %}
-
-{% macro redshift__two_decimals(column) -%}
-    {{ default__two_decimals(column) }}
-{%- endmacro %}
-
-{% macro postgres__two_decimals(column) -%}
     case
         when
             abs({{ column }} * 100 - round({{ column }} * 100)) < cast(1e-6 as double precision)
             and abs({{ column }}) < cast(1e9 as double precision)
             then cast(cast({{ column }} * 100 as bigint) * 0.01 as numeric(12, 2))
-        else {{ default__two_decimals(column) }}
+        else cast({{ column }} as numeric(12, 2))
     end
+{%- endmacro %}
+
+{% macro redshift__two_decimals(column) -%}
+    cast({{ column }} as numeric(12, 2))
 {%- endmacro %}

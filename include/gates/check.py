@@ -304,7 +304,8 @@ def _validate(
 
     found: dict[str, dict[int, ExpectationValidationResult]] = {table: {} for table in asked}
     tables, validations = {}, []
-    # names of its own for each question to a context: to update what is there costs Great Expectations twice the time
+    # names of its own for each question to a context: `add` refuses those that are there, and `add_or_update` takes
+    # a fifth of a gate's CPU
     number = sum(1 for _ in context.checkpoints.all())
     for table, expectations in asked.items():
         if expectations:

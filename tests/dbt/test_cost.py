@@ -61,3 +61,18 @@ def test_an_hour_of_weather_reads_no_other_hour(history: Project) -> None:
     assert history.rows_read(r"^marts\.")[fact][0] == marts[fact][0]
     assert history.rows_read(r"^raw\.")[observations][0] == raw[observations][0]
     assert history.rows(f"select count(*) from marts.{fact}") == [(CITIES * (HOURS + 1),)]
+
+
+@pytest.mark.parametrize("service", ["yellow", "green"])
+def test_amounts_of_trips_are_converted_behind_a_join(history: Project, service: str) -> None:
+    """The planner takes the staging view apart; of a view that it cannot, all amounts of all rows are converted."""
+    history.load_rows(f"{service}_trips", "2024-01", [trip("2024-01-01T00:00", total_amount=1)])
+    plan = history.rows(
+        f"explain (verbose, costs off) select trips.fare_amount_usd from staging.stg_tlc__{service}_trips as trips "
+        "inner join staging.stg_tlc__trip_files as files on trips._landing_id = files._landing_id"
+    )
+    lines = [line for (line,) in plan]
+    scans = [at for at, line in enumerate(lines) if f" on raw.tlc__{service}_trips" in line]
+    assert scans
+    assert "numeric" in lines[1]
+    assert [lines[at + 1] for at in scans if "numeric" in lines[at + 1]] == []

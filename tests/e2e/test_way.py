@@ -65,6 +65,25 @@ def test_up_ends_with_the_report_of_the_day(stack: Stack, first_up: subprocess.C
     assert "/reports/" in first_up.stdout
 
 
+def test_the_launcher_follows_runs_by_what_has_changed(
+    stack: Stack, first_up: subprocess.CompletedProcess[str]
+) -> None:
+    """More steps are told of than the run was asked for as a whole, and few of those questions are needed."""
+    whole = re.findall(
+        r"path=/api/v2/dags/driven/dagRuns/(sluice__\S+)/taskInstances ",
+        (stack.home / "logs" / "airflow.log").read_text(),
+    )
+    first = stack.rows("select min(dag_run_id) from ops.landing where source = 'driven' and dag_run_id like 'sluice%'")
+    steps = re.findall(r"^driven: landing ", first_up.stdout, re.MULTILINE)
+    assert 0 < whole.count(first[0][0]) < len(steps)
+
+
+def test_airflow_gives_more_than_a_hundred_tasks_at_once(stack: Stack, first_up: object) -> None:
+    there = stack.airflow("dags/~/dagRuns/~/taskInstances?limit=1000")
+    assert there["total_entries"] > 100
+    assert len(there["task_instances"]) == there["total_entries"]
+
+
 def test_personal_data_is_masked_for_all_but_those_who_may_see_it(stack: Stack, first_up: object) -> None:
     for role, shown in (
         ("analyst", r"RO\d\d[A-Z]\*{5}"),

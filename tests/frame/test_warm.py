@@ -59,7 +59,7 @@ def test_a_dag_is_held_until_a_file_of_ours_is_changed(image: Path, tmp_path: Pa
 
 
 _SUPERVISOR = """
-import os, signal, sys, time
+import os, signal, sys
 from uuid import uuid4
 
 import psutil, structlog
