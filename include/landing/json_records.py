@@ -5,6 +5,7 @@ Numbers keep all their digits, strings their escapes, members their order: nothi
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _SCAN = JSONDecoder(parse_int=str, parse_float=str).scan_once  # type: ignore[attr-defined]
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _EXCERPT_CHARACTERS = 40
+_MOST_COMPARED_BYTES = 16 * 1024 * 1024
 _NO_JSON = (ValueError, IndexError, RecursionError)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -59,6 +61,41 @@ def landed_records(
             values = next(asked, None)
             for record in (_of_line if manifest.format == "ndjson" else _of_document)(document, path):
                 yield record, values
+
+
+def is_within(store: LandingStore, landing: Manifest, earlier: Manifest, path: Sequence[str] = ()) -> bool:
+    """Whether an earlier landing holds every record of a landing, byte for byte and as answers to the same requests.
+
+    Memory is a hash for each record of the landing. What cannot be read is held by none, and no landing is held by one
+    of more than 16 MiB, compressed: to read it again would take longer than to load what is new.
+
+    Args:
+        store: where both lie.
+        landing: its manifest, which need not be written yet.
+        earlier: the manifest of the other.
+        path: keys that lead to the records in a document.
+    """
+    if earlier.bytes > _MOST_COMPARED_BYTES or not _refusals(landing) <= _refusals(earlier):
+        return False
+    try:
+        missing = set(_hashes(store, landing, path))
+        for one in _hashes(store, earlier, path):
+            if not missing:
+                break
+            missing.discard(one)
+    except LandingError:  # the gate says it of the landing that it is about
+        return False
+    return not missing
+
+
+def _hashes(store: LandingStore, landing: Manifest, path: Sequence[str]) -> Iterator[bytes]:
+    for record, asked in landed_records(store, landing, path):
+        text = record if isinstance(record, bytes) else record.text.encode()
+        yield hashlib.blake2b(b"%b\n%b" % (asked or b"", text), digest_size=16).digest()
+
+
+def _refusals(landing: Manifest) -> set[tuple[tuple[str, str], ...]]:
+    return {tuple(sorted(one.params.items())) for one in landing.refused}
 
 
 def iter_records(document: bytes, path: Sequence[str] = ()) -> Iterator[bytes]:

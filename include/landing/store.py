@@ -464,6 +464,23 @@ class LandingWriter:
         """Whether the run has begun to land the same partition before."""
         return not self._folder.endswith(f"/run={_safe(self._about['run_id'])}/")
 
+    def draft(self, request: Mapping[str, object] | None = None, *, follows: Sequence[int] = ()) -> Manifest:
+        """What `commit` would write: with it the store reads what was added, before anybody else can."""
+        sha256 = self.seal()
+        counts = [part.records for part in self._parts if part.records is not None]
+        return Manifest(
+            **self._about,
+            uri=f"s3://{self._store.bucket}/{self._folder}",
+            parts=tuple(self._parts),
+            bytes=sum(part.bytes for part in self._parts),
+            records=sum(counts) if self._about["format"] == "json" else None,
+            sha256=sha256,
+            request=dict(request or {}),
+            follows=tuple(follows),
+            asked=tuple(self._asked),
+            refused=tuple(self._refused),
+        )
+
     def commit(self, request: Mapping[str, object], *, follows: Sequence[int] = ()) -> Manifest:
         """Make the landing real by writing its manifest, once and for all.
 
@@ -480,20 +497,7 @@ class LandingWriter:
         """
         if self.committed is not None:
             raise LandingError(f"{self.committed.uri} is committed already")
-        sha256 = self.seal()
-        counts = [part.records for part in self._parts if part.records is not None]
-        manifest = Manifest(
-            **self._about,
-            uri=f"s3://{self._store.bucket}/{self._folder}",
-            parts=tuple(self._parts),
-            bytes=sum(part.bytes for part in self._parts),
-            records=sum(counts) if self._about["format"] == "json" else None,
-            sha256=sha256,
-            request=dict(request),
-            follows=tuple(follows),
-            asked=tuple(self._asked),
-            refused=tuple(self._refused),
-        )
+        manifest = self.draft(request, follows=follows)
         self._check_claim()
         self._put_manifest(manifest.model_dump_json(indent=2).encode())
         self._check_claim()

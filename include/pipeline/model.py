@@ -263,7 +263,7 @@ class Entity(Strict):
     on_status: dict[int, Literal["skip", "record", "fail"]] = Field(default={})
     """HTTP status -> skip (not published yet), record (the other requests go on) or fail"""
     unchanged: Literal["skip", "load"] = "skip"
-    """what a landing of the same content as the last published one of its partition does to the run"""
+    """what a landing does to the run that has nothing but what its partition's last published one has"""
     new_columns: Literal["evolve", "freeze", "discard"] = "evolve"
     """schema contract: members or columns that are not declared are kept, refused or dropped"""
     quarantine_at_most: float = Field(default=0.01, ge=0, le=1)

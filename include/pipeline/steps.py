@@ -24,7 +24,7 @@ from include.gates import Gates, Verdict, check_frame, merged
 from include.landing import Dropped, LandingError, LandingStore, LandingWriter, Manifest
 from include.landing.delimited import CsvOptions
 from include.landing.footers import parquet_files, types_of
-from include.landing.json_records import landed_records, only_members
+from include.landing.json_records import is_within, landed_records, only_members
 from include.landing.profile import profile
 from include.landing.records import iter_batches
 from include.landing.rejects import Reject
@@ -78,8 +78,8 @@ def fetch(
     `is_whole` is false for a run that was asked for other parameters than usual: what its landing lacks is not absent.
 
     Raises:
-        NothingToDo: not asked for by this run, not published yet, nothing new since the cursor, or the same content as
-            the landing published last.
+        NothingToDo: not asked for by this run, not published yet, nothing new since the cursor, or nothing that the
+            partition's last landing, published, does not have.
         FetchError: the API refused, or its pages have no end, for good.
         ApiError: the API is down or refused the key.
     """
@@ -101,13 +101,20 @@ def fetch(
             raise FetchError(f"{source.name}: {entity_name}: {fault}") from fault
         content = writer.seal()
         last = landings.latest(dsn, source=source.name, entity=entity_name, partition=partition.label)
-        if entity.unchanged == "skip" and last is not None and last.sha256 == content:
-            if last.is_published:
+        if entity.unchanged == "skip" and last is not None:
+            if last.sha256 == content:
+                if last.is_published:
+                    raise NothingToDo(
+                        f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published"
+                    )
+                log.info("unchanged entity=%s landing_id=%d: it goes on from there", entity_name, last.landing_id)
+                return _landing(store.read(last.uri))
+            # the first run of a partition asks for more than the next, which begins at the cursor
+            is_part_of_more = entity.cursor is not None and not entity.is_file and last.is_published
+            if is_part_of_more and is_within(store, writer.draft(), store.read(last.uri), entity.records):
                 raise NothingToDo(
-                    f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published"
+                    f"{entity_name} {partition.label}: nothing that is not in landing {last.landing_id}, published"
                 )
-            log.info("unchanged entity=%s landing_id=%d: it goes on from there", entity_name, last.landing_id)
-            return _landing(store.read(last.uri))
         manifest = writer.commit(
             {
                 "method": "GET",

@@ -232,6 +232,60 @@ def test_only_what_is_new_or_within_the_look_back_is_asked_for(shop: Shop) -> No
     assert [row["id"] for (row,) in shop.raw("posts")] == ["11", "10", "9", "5", "12"]
 
 
+ANN = ((9, "2026-11-18T10:00:00Z"), (10, "2026-11-20T10:00:00Z"), (11, "2026-11-21T10:00:00Z"))
+BOB = ((5, "2026-11-21T08:00:00Z"),)
+
+
+def first_published(shop: Shop, source: Source) -> steps.Landing:
+    """The first run of a day, which asks for all there is; the next one of that day asks for its look-back alone."""
+    shop.answers({"/posts/ann": posts(*ANN), "/posts/bob": posts(*BOB)})
+    first = shop.fetch(source, "posts")
+    shop.load(source, first)
+    shop.publish(first)
+    return first
+
+
+def test_a_run_again_that_asks_for_less_and_gets_what_is_landed_has_nothing_to_do(shop: Shop) -> None:
+    source = shop.source(params=WHO, posts=CURSOR)
+    first = first_published(shop, source)
+    said = rf"posts 2026-11-21: nothing that is not in landing {first['landing_id']}, published"
+    with pytest.raises(steps.NothingToDo, match=said):
+        shop.fetch(source, "posts")
+    assert shop.asked("/posts/ann") == [{}, {"since": "9"}]
+    assert [one.landing_id for one in shop.store.landings(shop.name, "posts")] == [first["landing_id"]]
+
+
+@pytest.mark.parametrize(
+    "of_ann",
+    [
+        pytest.param(posts(*ANN, (12, "2026-11-21T11:00:00Z")), id="one more"),
+        pytest.param(posts(*ANN[:2], (11, "2026-11-21T10:00:01Z")), id="one changed"),
+        pytest.param(lambda _: {"data": [{"id": "5", "at": BOB[0][1]}]}, id="another account's"),
+        pytest.param(lambda _: {"data": [17]}, id="no record"),
+        pytest.param(lambda _: {"data": {"id": "11"}}, id="others in shape"),
+    ],
+)
+def test_a_run_again_that_brings_anything_else_goes_on(shop: Shop, of_ann: Callable[[Request], object]) -> None:
+    source = shop.source(params=WHO, posts=CURSOR)
+    first = first_published(shop, source)
+    shop.answers({"/posts/ann": lambda request: of_ann(request) | {"more": 0}, "/posts/bob": posts()})
+    assert shop.fetch(source, "posts")["landing_id"] > first["landing_id"]
+
+
+def test_what_is_landed_and_not_published_is_no_reason_to_stop(shop: Shop) -> None:
+    source = shop.source(params=WHO, posts=CURSOR)
+    shop.answers({"/posts/ann": posts(*ANN), "/posts/bob": posts(*BOB)})
+    first = shop.fetch(source, "posts")
+    shop.load(source, first)
+    assert shop.fetch(source, "posts")["landing_id"] > first["landing_id"]
+
+
+def test_unchanged_load_takes_what_is_landed_already(shop: Shop) -> None:
+    source = shop.source(params=WHO, posts=CURSOR | {"unchanged": "load"})
+    first = first_published(shop, source)
+    assert shop.fetch(source, "posts")["landing_id"] > first["landing_id"]
+
+
 def test_the_cursor_waits_for_the_load(shop: Shop) -> None:
     source = shop.source(params=WHO, posts=CURSOR)
     shop.answers({"/posts/ann": posts((10, "2026-11-19T10:00:00Z")), "/posts/bob": posts()})
