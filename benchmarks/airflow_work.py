@@ -6,37 +6,68 @@ Nothing of the product is imported before the work begins but what `IMPORTS` nam
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 IMPORTS = {
     # what a DAG processor has imported when it forks for a file
-    "parse_file": ("airflow.dag_processing.manager", "airflow.sdk"),
+    "parse_files": ("airflow.dag_processing.manager", "airflow.sdk"),
     # what a worker has when it forks for a task; Cosmos and dbt come with the DAG
     "parse_for_task": ("airflow.dag_processing.dagbag", "airflow.sdk.execution_time.task_runner"),
     "import_factory": ("airflow.dag_processing.dagbag", "airflow.sdk.execution_time.task_runner"),
     # holds all that local/warm.py holds, manifest and DAGs too
+    "parse_for_task_warm": ("local.warm",),
     "build_model": ("local.warm",),
 }
 
 
-def parse_file(file: str) -> Callable[[], int]:
-    """Parse and serialize a DAG file as a DAG processor's fork does; gives how many DAGs."""
+def parse_files(files: Sequence[str], at_once: int) -> Callable[[], int]:
+    """Parse and serialize DAG files as a DAG processor does, each in a fork of its own; gives how many DAGs."""
     import structlog
     from airflow.dag_processing import processor
 
     log = structlog.get_logger()
-    processor._pre_import_airflow_modules(file, log)
-    request = processor.DagFileParseRequest(file=file, bundle_path=Path(file).parent, bundle_name="dags-folder")
+    for file in files:
+        processor._pre_import_airflow_modules(file, log)
+    counts, count = os.pipe()
 
-    def work() -> int:
-        done = processor._parse_file(request, log)
+    def parse(file: str) -> None:
+        done = processor._parse_file(
+            processor.DagFileParseRequest(file=file, bundle_path=Path(file).parent, bundle_name="dags-folder"), log
+        )
         if done is None or done.import_errors:
             raise ValueError(f"{file}: {done and done.import_errors}")
-        return len(done.serialized_dags)
+        os.write(count, b"%d\n" % len(done.serialized_dags))
+
+    def work() -> int:
+        waiting, running = list(files), 0
+        while waiting or running:
+            if waiting and running < at_once:
+                file = waiting.pop(0)
+                running += 1
+                if not os.fork():
+                    _end_with(partial(parse, file))
+            elif os.wait()[1]:
+                raise ValueError("a DAG file was not parsed: its fault is above")
+            else:
+                running -= 1
+        os.close(count)
+        with os.fdopen(counts) as lines:
+            return sum(map(int, lines))
 
     return work
+
+
+def _end_with(work: Callable[[], object]) -> NoReturn:
+    try:
+        work()
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def parse_for_task(file: str, dag_id: str) -> Callable[[], int]:
@@ -56,6 +87,11 @@ def parse_for_task(file: str, dag_id: str) -> Callable[[], int]:
         return len(bag.dags[dag_id].tasks)
 
     return work
+
+
+def parse_for_task_warm(file: str, dag_id: str) -> Callable[[], int]:
+    """The same in a fork of a process that holds the DAG."""
+    return parse_for_task(file, dag_id)
 
 
 def import_factory() -> Callable[[], object]:
