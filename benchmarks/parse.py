@@ -43,7 +43,8 @@ def run(servers: Servers, *, rows: int, rounds: int, peer_rounds: int) -> Result
     return Result(
         f"The {least} sources that there are, and {most}, the others made by the template of a new one. A parse is "
         "done in a fork of a process that has imported Airflow, but neither Cosmos nor anything of ours, and holds no "
-        f"DAG; warm, of one that holds what `./sluice up` keeps. Of the processor's files {_AT_ONCE} are parsed at once.",
+        "DAG; warm, of one that holds what `./sluice up` keeps. Of the processor's files "
+        f"{_AT_ONCE} are parsed at once.",
         ["parse", "sources", "s", "CPU s", "rounds"],
         [
             [
