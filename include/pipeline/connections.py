@@ -175,7 +175,8 @@ def api_of(source: Source) -> Api:
         key_in=source.auth.place if source.auth else "none",
         key_name=source.auth.name if source.auth else "",
         key_prefix=source.auth.prefix if source.auth else "",
-        calls_per_minute=int(limit) if limit else None,
+        # each fetch is a process of its own, and may be on another machine: what all keep together is a share each
+        calls_per_minute=max(1, int(limit) // source.fetched_at_once) if limit else None,
         timeout_seconds=source.timeout_seconds,
         retries=source.tries - 1,
         longest_wait_seconds=source.longest_wait_seconds,

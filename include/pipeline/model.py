@@ -382,7 +382,7 @@ class Source(Strict):
     allowed_hosts: tuple[str, ...] = ()
     """where links and redirects may lead besides the connection's own host: host or host:port"""
     calls_per_minute: int | None = Field(default=None, ge=1)
-    """rate budget; a connection's extra `calls_per_minute` goes first, since limits belong to the key"""
+    """rate budget, shared by entities that may be fetched at once; that of the connection's extra goes first"""
     pools: Pools = Pools()
     """bounds for backfills, whose runs go side by side"""
     queue: str | None = Field(default=None, pattern=r"^[\w.-]+$")
@@ -509,6 +509,13 @@ class Source(Strict):
     def staging_model(self, entity: str) -> str:
         """The dbt staging model's name."""
         return f"stg_{self.name}__{entity}"
+
+    @property
+    def fetched_at_once(self) -> int:
+        """How many entities may ask the API at the same time, at most: one waits for those that it is asked for by."""
+        asking = {name: entity for name, entity in self.entities.items() if entity.request}
+        waited_for = {parent for entity in asking.values() for parent in entity.parents}
+        return max(1, sum(not entity.parents for entity in asking.values()), len(asking.keys() - waited_for))
 
     def partition_of(self, entity: str) -> Partition:
         """The entity's partition, or the source's where it has none of its own."""

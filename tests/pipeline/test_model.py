@@ -1,12 +1,14 @@
 """source.yml is checked: each fault in one sentence with file, key, fault and what is allowed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from include.pipeline.model import SOURCES, SourceError, load_source, source_names
+from include.pipeline import connections
+from include.pipeline.model import SOURCES, Source, SourceError, load_source, source_names
 
 RIGHT: dict[str, Any] = {
     "description": "A shop.",
@@ -144,3 +146,42 @@ def test_a_source_that_is_not_there_is_named_with_those_that_are() -> None:
         SourceError, match=r"nowhere/source\.yml: there is no such file; sources are .*openweather, tlc"
     ):
         load_source("nowhere", SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("parents", "at_once"),
+    [
+        ({"a": []}, 1),
+        ({"a": [], "b": [], "c": []}, 3),
+        ({"a": [], "b": ["a"], "c": ["b"]}, 1),
+        ({"a": [], "b": ["a"], "c": ["a"]}, 2),
+        ({"a": [], "b": [], "c": ["a", "b"]}, 2),
+    ],
+)
+def test_a_key_s_calls_are_shared_by_those_that_are_fetched_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parents: dict[str, list[str]], at_once: int
+) -> None:
+    entities = {
+        name: {
+            **RIGHT["entities"]["sales"],
+            "request": {
+                "path": f"/{name}{''.join(f'/{{{one}}}' for one in before)}",
+                "for_each": {one: {"entity": one, "field": "id"} for one in before},
+            },
+        }
+        for name, before in parents.items()
+    }
+    files = {"files": "*.csv", "format": "csv", "fields": {"a": "text"}, "load": {"mode": "append"}}
+    entities["dropped"] = {"description": "Dropped.", **files}
+    assert load(tmp_path, changed(entities=entities, calls_per_minute=90)) == ""
+    source = load_source("shop", tmp_path)
+    assert api_of(source, monkeypatch, {}) == 90 // at_once
+    assert api_of(source, monkeypatch, {"calls_per_minute": 600}) == 600 // at_once
+    assert api_of(source, monkeypatch, {"calls_per_minute": 1}) == 1
+
+
+def api_of(source: Source, monkeypatch: pytest.MonkeyPatch, extra: dict[str, int]) -> int | None:
+    """The calls a minute of one fetch, with a connection in Airflow's environment."""
+    shop = {"conn_type": "http", "host": "shop.example", "schema": "https", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps(shop))
+    return connections.api_of(source).calls_per_minute
