@@ -66,10 +66,7 @@ def collect_facts() -> dict[str, Any]:
         held = archived(day, _bucket(), s3=connections.s3_client())
         if held is not None and held.is_complete:
             raise AirflowSkipException(f"skipped: the report of {day} is made already, and lacks nothing")
-    from include.warehouse.session import postgres_only
-
     dsn = connections.warehouse_dsn(connections.REPORTER)
-    postgres_only(dsn, "The daily report")
     return collect(dsn, day=day, sources=expected_sources(day, now), now=now).model_dump(mode="json")
 
 

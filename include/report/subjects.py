@@ -63,7 +63,7 @@ _TAXI_DAYS = """
 with newest as (
     select trip_date as day, sum(trips) as trips, sum(revenue_usd) as revenue_usd, sum(distance_miles) as distance_miles
     from analytics.taxi_daily where trip_date <= %(today)s
-    group by trip_date order by trip_date desc limit 3 * %(days)s
+    group by trip_date order by trip_date desc limit %(three_times_the_days)s
 ),
 busy as (
     select * from newest where trips * 100 >= (select max(trips) from newest)
@@ -73,16 +73,19 @@ select day, trips, revenue_usd, revenue_usd / nullif(trips, 0) as revenue_per_tr
 """
 
 _TEMPERATURES = """
-with newest as (
+with seen as (
     select
-        city_id,
-        (array_agg(temperature_celsius order by observed_at desc))[1] as value,
-        min(temperature_celsius) as low, max(temperature_celsius) as high
+        city_id, temperature_celsius, row_number() over (partition by city_id order by observed_at desc) as place
     from analytics.fact_weather_observation
     where
         _landing_id >= %(landed_since)s and observed_at >= %(since)s and observed_at < %(until)s
         and temperature_celsius is not null
-    group by city_id
+),
+newest as (
+    select
+        city_id, max(case when place = 1 then temperature_celsius end) as value,
+        min(temperature_celsius) as low, max(temperature_celsius) as high
+    from seen group by city_id
 )
 select city_name as label, value, low, high
 from newest inner join analytics.dim_city using (city_id) order by value desc, city_name limit 20
@@ -103,7 +106,8 @@ union all (
     select 'Lowest', temperature_celsius, '°C', city_name
     from observed where temperature_celsius is not null order by 2, city_name limit 1
 )
-union all select 'Observations', count(*), '', count(distinct city_id) || ' cities, 24 hours' from observed
+union all
+select 'Observations', count(*), '', cast(count(distinct city_id) as varchar(20)) || ' cities, 24 hours' from observed
 """
 
 _BROADBAND_DAYS = """
@@ -177,7 +181,7 @@ with counts as (
 )
 select
     'Engagements gained' as label, sum(newer.engagements - older.engagements) as value, '' as unit,
-    'by ' || count(*) || ' posts since ' || max(older.snapshot_date) as note
+    'by ' || cast(count(*) as varchar(20)) || ' posts since ' || cast(max(older.snapshot_date) as varchar(20)) as note
 from counts as newer inner join counts as older using (post_id)
 where newer.age = 1 and older.age = 2
 having count(*) > 0

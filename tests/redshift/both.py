@@ -20,6 +20,7 @@ from include.pipeline.model import Source, load_source, source_names
 from include.pipeline.partition import partition_of_run
 from include.pipeline.rebuild import environment
 from include.warehouse.load import create_table
+from include.warehouse.publish import marts, publish
 from tests.conftest import S3
 from tests.dbt.project import PROJECT, DbtError, Node, Project
 from tests.dbt.test_driven import session
@@ -129,6 +130,23 @@ class Both:
         if not result.success:
             raise DbtError(f"dbt build: {result.exception or faults}", nodes)
         return nodes
+
+    def publish(self) -> None:
+        """Publish on both what is in marts, source by source, as of all landings."""
+        places = (
+            (self.way.warehouse.dsn("sluice_publisher"), self.postgres.target),
+            (self.redshift.dsn("sluice_publisher"), self.target),
+        )
+        for name in source_names():
+            ids = [landing_id for (landing_id,) in self.landings(name)]
+            for dsn, target in places:
+                publish(dsn, marts(target / "manifest.json", tag=name), source=name, dag_run_id="test", landing_ids=ids)
+
+    def landings(self, source: str) -> list[tuple[int]]:
+        """Ids of a source's landings that are loaded, oldest first."""
+        return self.way.rows(
+            f"select landing_id from ops.landing where source = '{source}' and loaded_at is not null order by 1"
+        )
 
     def _fetch(self, source: Source, now: datetime) -> list[steps.Landing]:
         """Land what there is of a source; the bookkeeping of what is new is PostgreSQL's."""

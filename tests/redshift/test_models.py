@@ -7,9 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from redshift_connector.error import ProgrammingError
 
+from include.gates import Verdict
+from include.gates.rules import OnFailure
+from include.gates.verdict import Result
 from include.landing import LandingStore
+from include.pipeline.model import source_names
+from include.pipeline.verdicts import keep
+from include.report import collect
+from include.report.expect import Expected
+from include.warehouse.quarantine import Held, hold
 from include.warehouse.redshift.bootstrap import USERS, bootstrap
+from include.warehouse.session import open_session
 from local import s3 as seaweed
 from local import stack
 from local.stack import Store
@@ -28,6 +38,10 @@ FIRST = datetime(2026, 11, 20, 13, 5, tzinfo=UTC)
 SECOND = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
 BUCKET = "both-warehouses"
 NO_TESTS = ("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
+
+
+def _result(table: str, *, success: bool = True, on_failure: OnFailure = OnFailure.FAIL) -> Result:
+    return Result(table, "expect_rows", None, {}, on_failure, success, 1, 0, None, f"{table}: it is not met")
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +129,74 @@ def test_every_mart_lies_as_its_config_says(both: Both) -> None:
         dist, sort = config["dist"], config["sort"]
         style = dist.upper() if dist in ("all", "even") else f"KEY({dist})"
         assert laid[name] == (style, sort if isinstance(sort, str) else sort[0]), name
+
+
+@pytest.fixture(scope="module")
+def reported(both: Both, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Both published, with verdicts and two rows in quarantine; the report's URI of each."""
+    both.publish()
+    rule = {"layer": "staging", "rule": "expect_rows", "column": None, "message": "it is no row"}
+    verdicts = [
+        ("driven", "first", [_result("a", success=False), _result("b", success=False, on_failure=OnFailure.WARN)]),
+        ("driven", "first", [_result("a"), _result("b", success=False, on_failure=OnFailure.WARN)]),  # tried again
+        ("x", "second", [_result(f"{number}", success=False) for number in range(7)]),
+    ]
+    for warehouse in (both.way.warehouse, both.redshift):
+        for source, run, results in verdicts:
+            (landing_id,) = both.landings(source)[-1]
+            keep(
+                warehouse.dsn("sluice_gate"), Verdict(tuple(results)), source=source, layer="staging", dag_run_id=run,
+                landing_ids=[landing_id], docs_uri=tmp_path_factory.mktemp("docs").as_uri(),
+            )  # fmt: skip
+        (landing_id,) = both.landings("opensea")[-1]
+        held = [Held(10_000 + number, None, "no JSON", None, [rule]) for number in range(2)]
+        with open_session(warehouse.dsn("sluice_loader"), writes=True) as session:
+            hold(session, "opensea__nfts", landing_id, held, dag_run_id="first")
+    return both.way.warehouse.dsn("sluice_reporter"), both.redshift.dsn("sluice_reporter")
+
+
+def test_the_daily_report_says_of_sources_on_redshift_what_it_says_on_postgres(reported: tuple[str, str]) -> None:
+    now = datetime.now(UTC)
+    expected = [Expected(name, name, is_due=True, warn_after_hours=3) for name in (*source_names(), "idle")]
+    ours, theirs = (collect(dsn, day=now.date(), sources=expected, now=now) for dsn in reported)
+    told = {one.name: one for one in ours.sources}
+    # each warehouse has published at its own time
+    apart = {"seconds": True}
+    assert [one.model_dump(exclude=apart) for one in theirs.sources] == [
+        one.model_dump(exclude=apart) for one in ours.sources
+    ]
+    assert all(one.seconds > 0 for one in theirs.sources if one.name != "idle")
+    assert (told["driven"].gates_passed, told["driven"].gates_warned, told["driven"].gates_failed) == (1, 1, 0)
+    assert told["driven"].findings == ["b: it is not met"]
+    assert (told["x"].state, told["x"].gates_failed, len(told["x"].findings)) == ("fail", 7, 5)
+    assert (told["opensea"].state, told["opensea"].quarantined) == ("warn", 2)
+    assert (told["idle"].state, told["idle"].landed) == ("missing", 0)
+    assert min(told[name].published for name in source_names()) > 0
+
+
+def test_the_daily_report_says_of_subjects_on_redshift_what_it_says_on_postgres(reported: tuple[str, str]) -> None:
+    ours, theirs = (collect(dsn, day=SECOND.date(), sources=[], now=SECOND) for dsn in reported)
+    told = {one.name: one for one in ours.subjects}
+    assert {one.name: one.missing for one in theirs.subjects if one.missing} == {}
+    assert all(one.figures for one in told.values())
+    assert sum(len(one.charts) for one in told.values()) >= 8
+    for one in theirs.subjects:
+        same = told[one.name]
+        assert [(figure.label, figure.note) for figure in one.figures] == [
+            (figure.label, figure.note) for figure in same.figures
+        ]
+        assert [figure.value for figure in one.figures] == pytest.approx([figure.value for figure in same.figures])
+        assert [chart.title for chart in one.charts] == [chart.title for chart in same.charts]
+        for chart, other in zip(one.charts, same.charts, strict=True):
+            assert [point.label for point in chart.points] == [point.label for point in other.points]
+            assert [point.value for point in chart.points] == pytest.approx([point.value for point in other.points])
+
+
+def test_the_report_s_user_sees_nothing_of_what_is_held_but_how_many(both: Both, reported: tuple[str, str]) -> None:
+    count = "select count(_landing_id) from quarantine.opensea__nfts"
+    assert both.redshift.ask(count, user="sluice_reporter") == [(2,)]
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        both.redshift.ask("select record from quarantine.opensea__nfts", user="sluice_reporter")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from include.warehouse.redshift.quarantine import let_count
 from include.warehouse.redshift.sql import quoted, text
 from include.warehouse.session import RedshiftSession, redshift_session
 
@@ -48,6 +49,8 @@ def bootstrap(dsn: str, passwords: Mapping[str, str]) -> None:
         _users(session, passwords)
         for statement in statements():
             session.execute(statement)
+        for (table,) in session.execute("select table_name from svv_tables where table_schema = 'quarantine'"):
+            session.execute(let_count(str(table)))
 
 
 def statements() -> list[str]:

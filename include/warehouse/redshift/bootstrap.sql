@@ -18,7 +18,7 @@ revoke all on schema raw, quarantine, staging, marts, analytics, personal, ops f
 grant usage on schema raw to sluice_transformer, sluice_gate;
 grant usage on schema staging to sluice_gate;
 grant usage on schema marts to sluice_gate, sluice_publisher;
-grant usage on schema quarantine to sluice_gate, role operator;
+grant usage on schema quarantine to sluice_gate, sluice_reporter, role operator;
 grant usage on schema analytics to role analyst, role operator;
 grant usage on schema ops to sluice_loader, sluice_transformer, sluice_gate, sluice_publisher, sluice_reporter, role operator;
 grant role analyst to sluice_reporter;

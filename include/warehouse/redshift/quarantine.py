@@ -163,6 +163,12 @@ def make_table(session: RedshiftSession, table: str) -> None:
         f"payload super, record varchar({LONGEST_TEXT}), _request super, reasons super not null, "
         "dag_run_id varchar(512) not null, quarantined_at timestamptz not null) sortkey (_landing_id)"
     )
+    session.execute(let_count(table))
+
+
+def let_count(table: str) -> str:
+    """The statement that lets the daily report count what is held of a raw table, and see nothing of it."""
+    return f"grant select (_landing_id) on quarantine.{quoted(table)} to sluice_reporter"
 
 
 def is_there(session: RedshiftSession, table: str) -> bool:
