@@ -29,6 +29,7 @@ _EXCERPT_CHARACTERS = 40
 _MOST_COMPARED_BYTES = 16 * 1024 * 1024
 _NO_JSON = (ValueError, IndexError, RecursionError)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def landed_records(
@@ -148,11 +149,20 @@ def _records(document: bytes, path: Sequence[str]) -> Iterator[bytes | Unreadabl
     start = _find(text, _after_blanks(text, 0), path)
     if start is None:
         return
-    for begin, end in _elements(text, start):
-        if text[begin] == "{":
-            yield text[begin:end].encode()
-        else:
-            yield Unreadable("is no JSON object", text[begin:end])
+    found = _last_array(text, start)
+    for one in found if found is not None else (text[begin:end].encode() for begin, end in _elements(text, start)):
+        yield one if one.startswith(b"{") else Unreadable("is no JSON object", one.decode())
+
+
+def _last_array(text: str, start: int) -> list[bytes] | None:
+    """The elements of the array that begins here, if it is the last one of the text; None where it may be none.
+
+    A page of an API's answer mostly ends with it, or with numbers and texts. msgspec takes a fraction of the time.
+    """
+    try:
+        return list(map(bytes, _RAWS.decode(text[start : text.rindex("]") + 1])))
+    except (ValueError, RecursionError):  # it is not the last, or has what msgspec does not read: see `_is_object`
+        return None
 
 
 def _is_object(document: bytes) -> bool:

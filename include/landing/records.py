@@ -74,7 +74,8 @@ def iter_batches(
 ) -> pa.RecordBatchReader:
     """Read all parts of a landing of Parquet, CSV or xlsx files as one stream.
 
-    Memory stays flat whatever the landing's size: the parts lie on disk meanwhile, and go when the reader goes.
+    Memory stays flat whatever the landing's size: the parts lie on disk meanwhile, and go when the reader goes. A
+    large Parquet file is read while it arrives: what was read counts once the reader has come to its end.
     What is read is right or refused; nothing is guessed:
 
     - In CSV and xlsx everything is text to begin with. A text column keeps each field as it stands, white space
@@ -124,7 +125,8 @@ def iter_batches(
     with ExitStack() as stack:
         parts = []
         for part in manifest.parts:
-            file = stack.enter_context(store.open_part(manifest, part))
+            open_part = store.arriving_part if manifest.format == "parquet" else store.open_part
+            file = stack.enter_context(open_part(manifest, part))
             uri = manifest.uri + part.name
             with _faults_named(uri):
                 match manifest.format:

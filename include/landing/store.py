@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import io
 import itertools
 import logging
 import re
@@ -19,17 +20,19 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.landing.arriving import Arriving, OtherEnd
 from include.landing.manifest import Asked, Format, LandingError, Manifest, Part, Refusal
 from include.objects import Upload
 
@@ -43,6 +46,8 @@ STARTED = "_started"
 
 _PART_CONTENT_BYTES = 256 * 1024 * 1024  # documents before compression in one part; by content, so that equal is equal
 _READ_BYTES = 1024 * 1024
+_LARGE_BYTES = 8 * 1024 * 1024
+_END_BYTES = 128 * 1024  # of a file that is read while it arrives: in these Parquet says where what is
 _LINE_BYTES = 64 * 1024 * 1024  # a document: Postgres takes a jsonb of up to 255 MiB, and a few are in memory at once
 _GZIP_MAGIC = b"\x1f\x8b"  # which no JSON begins with
 # JSON knows newlines as white space alone (RFC 8259, section 2), and tabs too; inside of a string neither is JSON, so
@@ -219,6 +224,28 @@ class LandingStore:
             file.seek(0)
             yield file
 
+    @contextmanager
+    def arriving_part(self, manifest: Manifest, part: Part) -> Iterator[BinaryIO]:
+        """The file of a part like that of `open_part`, but read while it arrives: checked when the context ends.
+
+        So what was read counts once the context has ended, and not before. Its end is there from the beginning, and the
+        rest is asked for when it is read. A small part has arrived at once.
+
+        Raises:
+            LandingError: The object is gone, or is not what the manifest says.
+        """
+        if manifest.format == "json" or part.bytes < _LARGE_BYTES:
+            with self.open_part(manifest, part) as file:
+                yield file
+            return
+        uri = manifest.uri + part.name
+        end = b"".join(self._received(uri, f"bytes=-{_END_BYTES}"))
+        try:
+            with Arriving(self._content(manifest, part), part.bytes, end) as arriving:
+                yield io.BufferedReader(arriving)
+        except OtherEnd:
+            raise LandingError(f"{uri}: it was changed while it was read: run this again") from None
+
     def iter_documents(self, manifest: Manifest, part: Part | None = None) -> Iterator[bytes]:
         """The raw JSON payloads of a landing in their order, streamed; of one part alone if one is given.
 
@@ -273,27 +300,31 @@ class LandingStore:
             while chunk := body.read(_READ_BYTES):
                 yield chunk
 
-    def _content(self, manifest: Manifest, part: Part) -> Iterator[bytes]:
+    def _content(self, manifest: Manifest, part: Part) -> Generator[bytes]:
         """What a part holds, decompressed if it is compressed, and checked against the manifest's hash."""
         uri = manifest.uri + part.name
         seen = hashlib.sha256()
-        try:
-            with self.client.get_object(Bucket=self.bucket, Key=self._key(uri))["Body"] as body:
-                stream = (
-                    body if manifest.format != "json" else pa.CompressedInputStream(pa.PythonFile(body, "r"), "zstd")
-                )
-                while chunk := stream.read(_READ_BYTES):
-                    seen.update(chunk)
-                    yield chunk
-        except self.client.exceptions.NoSuchKey:
-            raise LandingError(f"{uri}: its manifest names it, but it is gone: restore it, or land it again") from None
-        except OSError as fault:  # what Arrow raises for a stream that is not zstd, or not all of it
-            raise LandingError(f"{uri}: {fault}: it was changed after landing; restore it, or land it again") from None
+        for chunk in self._received(uri, is_zstd=manifest.format == "json"):
+            seen.update(chunk)
+            yield chunk
         if seen.hexdigest() != part.sha256:
             raise LandingError(
                 f"{uri}: its content has sha256 {seen.hexdigest()}, and its manifest says {part.sha256}: "
                 "it was changed after landing; restore it, or land it again"
             )
+
+    def _received(self, uri: str, only: str | None = None, *, is_zstd: bool = False) -> Iterator[bytes]:
+        """The bytes of an object of a landing, all or some (`bytes=-100`), decompressed if it is said to be zstd."""
+        try:
+            get = partial(self.client.get_object, Bucket=self.bucket, Key=self._key(uri))
+            with (get(Range=only) if only else get())["Body"] as body:
+                stream = pa.CompressedInputStream(pa.PythonFile(body, "r"), "zstd") if is_zstd else body
+                while chunk := stream.read(_READ_BYTES):
+                    yield chunk
+        except self.client.exceptions.NoSuchKey:
+            raise LandingError(f"{uri}: its manifest names it, but it is gone: restore it, or land it again") from None
+        except OSError as fault:  # what Arrow raises for a stream that is not zstd, or not all of it
+            raise LandingError(f"{uri}: {fault}: it was changed after landing; restore it, or land it again") from None
 
     def _key(self, uri: str) -> str:
         return uri.removeprefix(f"s3://{self.bucket}/")

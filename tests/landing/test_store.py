@@ -420,6 +420,28 @@ def test_a_part_that_was_changed_after_landing_is_not_read(store: LandingStore, 
         pytest.fail("the changed part was handed out")
 
 
+def test_a_large_part_is_read_while_it_arrives_and_is_checked_at_its_end(store: LandingStore, land: Land) -> None:
+    body = bytes(range(256)) * (9 * MEGABYTE // 256) + b"tail"
+    manifest = land("parquet", [body])
+    with store.arriving_part(manifest, manifest.parts[0]) as file:
+        assert not file.seek(0)
+        assert file.read() == body
+        file.seek(-4, 2)
+        assert file.read() == b"tail"
+    key = manifest.uri.removeprefix(f"s3://{store.bucket}/") + manifest.parts[0].name
+    other = body[: 5 * MEGABYTE] + b"!" + body[5 * MEGABYTE + 1 :]
+    for content in (other, b"short"):
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=content)
+        with (
+            pytest.raises(LandingError, match=r"part-00001\.parquet: its content has sha256 .* was changed after"),
+            store.arriving_part(manifest, manifest.parts[0]) as file,
+        ):
+            assert file.read(5) == content[:5]
+    store.client.delete_object(Bucket=store.bucket, Key=key)
+    with pytest.raises(LandingError, match="it is gone"), store.arriving_part(manifest, manifest.parts[0]):
+        pytest.fail("what is gone was handed out")
+
+
 @pytest.mark.parametrize("cut", [slice(None, -5), slice(5, None)], ids=["end", "beginning"])
 def test_damaged_documents_are_not_read_to_an_end(store: LandingStore, land: Land, cut: slice) -> None:
     manifest = land("json", *(f'{{"id": {number}}}' for number in range(1000)))
