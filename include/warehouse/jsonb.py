@@ -17,7 +17,7 @@ _EXPONENT_DIGITS = 9  # of what Postgres reads as an exponent at all
 # Less than it takes: below a thousand, an exponent and so many digits together stay within the range.
 _MANY_DIGITS = 15_000
 # Apart, for each begins with a letter, and a letter is found quickly; most of them stand in words, behind a letter.
-_EXPONENTS = (re.compile(rb"e(?<=[0-9]e)[+-]?[0-9]{4}"), re.compile(rb"E(?<=[0-9]E)[+-]?[0-9]{4}"))
+_SMALL_E, _LARGE_E = re.compile(rb"e(?<=[0-9]e)[+-]?[0-9]{4}"), re.compile(rb"E(?<=[0-9]E)[+-]?[0-9]{4}")
 _DIGIT = re.compile(rb"[0-9]")
 _DIGITS = re.compile(rb"[0-9]{%d}" % _MANY_DIGITS)
 # Strings are passed over, in which all of this may stand: open, close, constant; whole digits, decimals, exponent.
@@ -70,7 +70,8 @@ def _is_suspect(document: bytes) -> bool:
     return (
         b"NaN" in document
         or b"Infinity" in document
-        or any(exponent.search(document) for exponent in _EXPONENTS)
+        or _SMALL_E.search(document) is not None
+        or _LARGE_E.search(document) is not None
         or (len(document) > 2 * _DEEPEST and document.count(b"[") + document.count(b"{") > _DEEPEST)
         # a run of so many digits has one of them at every so many bytes
         or (
