@@ -16,7 +16,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 
 from include.warehouse.session import PsycopgSession
 
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 64 * 1024  # of a message; of four times that the server copies more than its caches hold
 _ARROW = {
     "bigint": pa.int64(),
     "double precision": pa.float64(),
