@@ -117,7 +117,7 @@ def collect(dsn: str, *, day: date, sources: Sequence[Expected], now: datetime |
     """Ask the warehouse for a day's facts.
 
     Args:
-        dsn: postgresql:// URI of the role `sluice_reporter` (or one that may read as much).
+        dsn: postgresql:// or redshift:// URI of the role `sluice_reporter` (or one that may read as much).
         day: the report's day: its 24 hours end now, or with the day where that is over.
         sources: what is expected of each source, in the order in which they are to stand.
         now: the time; by default the clock's.
