@@ -67,8 +67,8 @@ def landed_records(
 def is_within(store: LandingStore, landing: Manifest, earlier: Manifest, path: Sequence[str] = ()) -> bool:
     """Whether an earlier landing holds every record of a landing, byte for byte and as answers to the same requests.
 
-    Memory is a hash for each record of the landing. What cannot be read is held by none, and no landing is held by one
-    of more than 16 MiB, compressed: to read it again would take longer than to load what is new.
+    Memory is a hash for each record of the landing. One that cannot be read is within none, and neither is anything of
+    more than 16 MiB, compressed: to read so much again would take longer than to load what is new.
 
     Args:
         store: where both lie.
@@ -76,7 +76,7 @@ def is_within(store: LandingStore, landing: Manifest, earlier: Manifest, path: S
         earlier: the manifest of the other.
         path: keys that lead to the records in a document.
     """
-    if earlier.bytes > _MOST_COMPARED_BYTES or not _refusals(landing) <= _refusals(earlier):
+    if max(landing.bytes, earlier.bytes) > _MOST_COMPARED_BYTES or not _refusals(landing) <= _refusals(earlier):
         return False
     try:
         missing = set(_hashes(store, landing, path))
