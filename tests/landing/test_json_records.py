@@ -74,13 +74,18 @@ _VALUES = st.recursive(
 @given(
     records=st.lists(st.dictionaries(st.text(), _VALUES, max_size=4), max_size=6),
     before=st.dictionaries(st.text().filter(lambda name: name != "x"), _VALUES, max_size=3),
+    behind=st.dictionaries(st.text().filter(lambda name: name != "y"), _VALUES, max_size=2),
     indent=st.sampled_from([None, 0, 2]),
     ascii_only=st.booleans(),
 )
 def test_whatever_stands_around_them_records_come_whole(
-    records: list[dict[str, object]], before: dict[str, object], indent: int | None, ascii_only: bool
+    records: list[dict[str, object]],
+    before: dict[str, object],
+    behind: dict[str, object],
+    indent: int | None,
+    ascii_only: bool,
 ) -> None:
-    document = json.dumps({**before, "x": {"y": records}}, indent=indent, ensure_ascii=ascii_only)
+    document = json.dumps({**before, "x": {"y": records, **behind}}, indent=indent, ensure_ascii=ascii_only)
     try:
         found = list(iter_records(document.encode(), ["x", "y"]))
     except UnicodeEncodeError:
