@@ -73,7 +73,7 @@ def s3(
     access_key: str | None = None,
     secret_key: str | None = None,
     bucket: str = "sluice-lake",
-    port: int = 28333,
+    port: int = 20333,  # with gRPC 10000 higher, still below the ports that the kernel gives to connections
 ) -> Iterator[Store]:
     """A SeaweedFS server that keeps its data under `directory`; killed when the context ends, the data stays."""
     data = directory / "s3"

@@ -84,7 +84,7 @@ class S3(Server):
         data.mkdir(exist_ok=True)
         for name in ("s3", *seaweed.INNER):
             if name not in self.numbers:
-                self.numbers[name] = ports.reserve_from(29333, along=[seaweed.GRPC_DISTANCE], fits=seaweed.fits)
+                self.numbers[name] = ports.reserve_from(21333, along=[seaweed.GRPC_DISTANCE], fits=seaweed.fits)
         log = self.directory / "s3.log"
         environment: Mapping[str, str] = seaweed.env(self.store.access_key, self.store.secret_key, self.store.bucket)
         self.started = process.spawn(

@@ -220,7 +220,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
 @contextmanager
 def _seaweed(service: dict[str, Any], example: dict[str, str], directory: Path) -> Iterator[stack.Store]:
     """The S3 server as the container starts it; what is the machine's (program, folder, ports) is replaced."""
-    port = ports.reserve_from(29333, along=[s3.GRPC_DISTANCE])
+    port = ports.reserve_from(21333, along=[s3.GRPC_DISTANCE])
     machine = {"dir": str(directory), "ip.bind": ports.HOST, "s3.port": str(port)}
     inner = {
         name.removeprefix("s3_") + ".port": str(ports.reserve_from(port + 1, along=[s3.GRPC_DISTANCE]))
