@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.bench import Result, Servers, servers
 from benchmarks.worker import WayError
+from local.arguments import count
 from local.home import PROJECT
 
 DOCUMENT = PROJECT / "docs" / "performance.md"
@@ -81,17 +82,21 @@ def _run(name: str, started: Servers, given: argparse.Namespace) -> Result:
     return result
 
 
+def _name(text: str) -> str:
+    if text not in (*BENCHMARKS, "all"):
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(BENCHMARKS)} or all")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./sluice bench", description="Ratios from one run, on servers of its own.", allow_abbrev=False
     )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, "all", []], help="; ".join(BENCHMARKS) + "; all"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", type=_name, help=", ".join(BENCHMARKS) + " or all")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--rows", type=int, default=3_000_000, help="of a month (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="of which the median counts (default: %(default)s)")
-    parser.add_argument("--peer-rounds", type=int, default=3, help="of slow peers (default: %(default)s)")
+    parser.add_argument("--rows", type=count, default=3_000_000, help="of a month (default: %(default)s)")
+    parser.add_argument("--rounds", type=count, default=5, help="of which the median counts (default: %(default)s)")
+    parser.add_argument("--peer-rounds", type=count, default=5, help="of slow peers (default: %(default)s)")
     return parser
 
 

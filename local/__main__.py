@@ -14,6 +14,7 @@ import requests
 
 from include.pipeline.forget_arguments import add_arguments
 from local import backfill, commands, ports, replay
+from local.arguments import count
 from local.home import WAREHOUSE_ROLES, LocalError, open_home
 from local.new_source.forms import FORMS
 from local.postgres import PostgresError
@@ -188,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         default="none",
         help="dates that have been run already: none of them again, those that failed, or all (default: %(default)s)",
     )
-    past.add_argument("--at-once", type=_count, default=3, metavar="N", help="runs at a time (default: %(default)s)")
+    past.add_argument("--at-once", type=count, default=3, metavar="N", help="runs at a time (default: %(default)s)")
 
     new = command(
         "new-source",
@@ -247,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     for one in (shown, redrive):
         one.add_argument("source", metavar="SOURCE", help="a folder of include/sources")
         one.add_argument("--entity", metavar="ENTITY", help="of one entity (default: of all)")
-    shown.add_argument("--limit", type=_count, default=10, metavar="N", help="rows a table (default: %(default)s)")
+    shown.add_argument("--limit", type=count, default=10, metavar="N", help="rows a table (default: %(default)s)")
     shown.add_argument("--clear", action="store_true", help="show the values of personal columns too")
 
     trace = command("trace", "from a row of analytics to the object and the bytes that it came from", _trace)
@@ -284,12 +285,6 @@ def _date(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not a date like 2024-01-31") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return int(text)
 
 
 def _names(text: str) -> list[str]:

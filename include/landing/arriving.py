@@ -50,8 +50,10 @@ class Arriving(io.RawIOBase):
         """
         with self._news:
             self._is_left = fault is not None and not isinstance(fault, Exception)
-        self._begin()
-        self._thread.join()
+        if not self._is_left:
+            self._begin()
+        if self._is_begun:
+            self._thread.join()
         differs = os.pread(self._file.fileno(), len(self._end), self._size - len(self._end)) != self._end
         self._file.close()
         self.close()

@@ -125,8 +125,7 @@ def iter_batches(
     with ExitStack() as stack:
         parts = []
         for part in manifest.parts:
-            open_part = store.arriving_part if manifest.format == "parquet" else store.open_part
-            file = stack.enter_context(open_part(manifest, part))
+            file = stack.enter_context(store.arriving_part(manifest, part))
             uri = manifest.uri + part.name
             with _faults_named(uri):
                 match manifest.format:

@@ -226,15 +226,15 @@ class LandingStore:
 
     @contextmanager
     def arriving_part(self, manifest: Manifest, part: Part) -> Iterator[BinaryIO]:
-        """The file of a part like that of `open_part`, but read while it arrives: checked when the context ends.
+        """The file of a part like that of `open_part`, but a large one of Parquet is read while it arrives.
 
-        So what was read counts once the context has ended, and not before. Its end is there from the beginning, and the
-        rest is asked for when it is read. A small part has arrived at once.
+        It is checked when the context ends, so what was read counts then and not before. Its end is there from the
+        beginning, and the rest is asked for when it is read.
 
         Raises:
             LandingError: The object is gone, or is not what the manifest says.
         """
-        if manifest.format == "json" or part.bytes < _LARGE_BYTES:
+        if manifest.format != "parquet" or part.bytes < _LARGE_BYTES:
             with self.open_part(manifest, part) as file:
                 yield file
             return

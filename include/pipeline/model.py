@@ -512,10 +512,19 @@ class Source(Strict):
 
     @property
     def fetched_at_once(self) -> int:
-        """How many entities may ask the API at the same time, at most: one waits for those that it is asked for by."""
-        asking = {name: entity for name, entity in self.entities.items() if entity.request}
-        waited_for = {parent for entity in asking.values() for parent in entity.parents}
-        return max(1, sum(not entity.parents for entity in asking.values()), len(asking.keys() - waited_for))
+        """How many entities may ask the API at the same time, at most.
+
+        One waits for those that it is asked for by, so of a chain of them one asks at a time.
+        """
+        chains, followed = 0, set[str]()
+        for entity in self.entities.values():
+            if entity.request:
+                before = next((parent for parent in entity.parents if parent not in followed), None)
+                if before is None:
+                    chains += 1
+                else:
+                    followed.add(before)
+        return max(1, chains)
 
     def partition_of(self, entity: str) -> Partition:
         """The entity's partition, or the source's where it has none of its own."""

@@ -99,22 +99,27 @@ def fetch(
             raise
         except (PagingError, StatusError) as fault:
             raise FetchError(f"{source.name}: {entity_name}: {fault}") from fault
-        content = writer.seal()
-        last = landings.latest(dsn, source=source.name, entity=entity_name, partition=partition.label)
-        if entity.unchanged == "skip" and last is not None:
-            if last.sha256 == content:
-                if last.is_published:
-                    raise NothingToDo(
-                        f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published"
-                    )
-                log.info("unchanged entity=%s landing_id=%d: it goes on from there", entity_name, last.landing_id)
-                return _landing(store.read(last.uri))
-            # the first run of a partition asks for more than the next, which begins at the cursor
-            is_part_of_more = entity.cursor is not None and not entity.is_file and last.is_published
-            if is_part_of_more and is_within(store, writer.draft(), store.read(last.uri), entity.records):
+        fresh, last = writer.draft(), None
+        if entity.unchanged == "skip":
+            last = landings.latest(dsn, source=source.name, entity=entity_name, partition=partition.label)
+        if last is not None and last.sha256 == fresh.sha256:
+            if last.is_published:
                 raise NothingToDo(
-                    f"{entity_name} {partition.label}: nothing that is not in landing {last.landing_id}, published"
+                    f"{entity_name} {partition.label}: unchanged since landing {last.landing_id}, published"
                 )
+            log.info("unchanged entity=%s landing_id=%d: it goes on from there", entity_name, last.landing_id)
+            return _landing(store.read(last.uri))
+        # the first run of a partition asks for more than the next, which begins at the cursor
+        if (
+            last is not None
+            and last.is_published
+            and entity.cursor is not None
+            and not entity.is_file
+            and is_within(store, fresh, store.read(last.uri), entity.records)
+        ):
+            raise NothingToDo(
+                f"{entity_name} {partition.label}: nothing that is not in landing {last.landing_id}, published"
+            )
         manifest = writer.commit(
             {
                 "method": "GET",

@@ -17,6 +17,7 @@ import psycopg2
 from include.report.expect import Expected
 from include.report.facts import Chart, Facts, Figure, Point, SourceFacts, State, SubjectFacts
 from include.report.subjects import DAYS, SUBJECTS, Measure, Subject
+from include.warehouse.redshift.sql import quoted
 from include.warehouse.session import Engine, engine_of, redshift_connection
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ group by landing.source
 # the reporter may read `_landing_id` of these tables, and no other column; Redshift has no function that could for it
 _HELD_ON_REDSHIFT = """
 select landing.source, count(*) as quarantined
-from quarantine."{table}" as held inner join ops.landing as landing on held._landing_id = landing.landing_id
+from quarantine.{table} as held inner join ops.landing as landing on held._landing_id = landing.landing_id
 where landing.fetched_at >= %(since)s and landing.fetched_at < %(until)s
 group by landing.source
 """
@@ -163,7 +164,7 @@ def _of_sources(warehouse: _Warehouse, values: dict[str, Any]) -> dict[str, dict
     for row in warehouse.rows(_FINDINGS, values):
         found[row["source"]].setdefault("findings", []).append(row["message"])
     queries = (
-        [_HELD_ON_REDSHIFT.format(table=table) for table in _tables(warehouse, "quarantine")]
+        [_HELD_ON_REDSHIFT.format(table=quoted(table)) for table in _tables(warehouse, "quarantine")]
         if warehouse.engine == "redshift"
         else [_QUARANTINED]
     )

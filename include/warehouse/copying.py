@@ -16,7 +16,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 
 from include.warehouse.session import PsycopgSession
 
-_PIECE_BYTES = 64 * 1024  # of a message; of four times that the server copies more than its caches hold
+_PIECE_BYTES = 64 * 1024  # of a message: larger ones take more of the server's CPU (docs/performance.md)
 _ARROW = {
     "bigint": pa.int64(),
     "double precision": pa.float64(),

@@ -176,8 +176,19 @@ def test_the_launcher_hands_names_and_options_on() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "no-such" in done.stderr
+    assert "no-such is none of load, landing," in done.stderr
     assert "./sluice bench" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--rows", "--rounds", "--peer-rounds"])
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_number_that_is_none_is_refused_before_anything_is_started(
+    capsys: pytest.CaptureFixture[str], option: str, number: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["load", f"{option}={number}"])
+    assert ended.value.code == 2
+    assert f"argument {option}: {number} is not a number from 1 on" in capsys.readouterr().err
 
 
 def test_the_gate_of_a_month_against_an_aggregate_by_hand(

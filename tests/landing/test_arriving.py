@@ -116,3 +116,7 @@ def test_a_reader_that_is_stopped_waits_for_no_rest() -> None:
         told.wait(60)
         raise KeyboardInterrupt
     assert ended.is_set()
+    begun = []
+    with pytest.raises(KeyboardInterrupt), Arriving((begun.append(one) or b"" for one in (1,)), 1):  # type: ignore[func-returns-value]
+        raise KeyboardInterrupt
+    assert begun == []

@@ -430,13 +430,15 @@ def test_a_large_part_is_read_while_it_arrives_and_is_checked_at_its_end(store: 
         assert file.read() == b"tail"
     key = manifest.uri.removeprefix(f"s3://{store.bucket}/") + manifest.parts[0].name
     other = body[: 5 * MEGABYTE] + b"!" + body[5 * MEGABYTE + 1 :]
+    handed_out: list[bytes] = []
     for content in (other, b"short"):
         store.client.put_object(Bucket=store.bucket, Key=key, Body=content)
         with (
             pytest.raises(LandingError, match=r"part-00001\.parquet: its content has sha256 .* was changed after"),
             store.arriving_part(manifest, manifest.parts[0]) as file,
         ):
-            assert file.read(5) == content[:5]
+            handed_out.append(file.read(5))
+    assert handed_out == [other[:5]]  # the short one ends before so much of it is handed out
     store.client.delete_object(Bucket=store.bucket, Key=key)
     with pytest.raises(LandingError, match="it is gone"), store.arriving_part(manifest, manifest.parts[0]):
         pytest.fail("what is gone was handed out")

@@ -156,6 +156,7 @@ def test_a_source_that_is_not_there_is_named_with_those_that_are() -> None:
         ({"a": [], "b": ["a"], "c": ["b"]}, 1),
         ({"a": [], "b": ["a"], "c": ["a"]}, 2),
         ({"a": [], "b": [], "c": ["a", "b"]}, 2),
+        ({"a": [], "b": ["a"], "c": ["a"], "d": [], "e": [], "f": ["d", "e"]}, 4),
     ],
 )
 def test_a_key_s_calls_are_shared_by_those_that_are_fetched_at_once(

@@ -1,16 +1,20 @@
 """Fetch, land and load, step by step: against the sandbox, a real S3 server and a real warehouse."""
 
+import io
 import json
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import psycopg2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from include.extract import ApiClient, KeyRefused
-from include.landing import LandingStore
+from include.landing import LandingError, LandingStore
 from include.landing.json_records import landed_records
 from include.pipeline import steps
 from include.pipeline.model import Source, load_source
@@ -103,6 +107,29 @@ def test_a_month_of_trips_goes_from_the_api_to_raw(bench: Bench) -> None:
         f"select count(*), count(distinct _landing_id), max(_row) from raw.{source.table('green_trips')}"
     )
     assert (rows, landings, last) == (1000, 1, 999)
+
+
+def test_a_large_file_that_was_changed_in_s3_leaves_nothing_in_raw_though_all_of_it_can_be_read(bench: Bench) -> None:
+    source, file = bench.source("tlc"), io.BytesIO()
+    distances = pa.table({"trip_distance": np.random.default_rng(1).random(1_200_000)})
+    pq.write_table(distances, file, compression="none", use_dictionary=False)
+    about = {"source": source.name, "entity": "green_trips", "partition": "2024-03"}
+    with bench.store.begin(**about, run_id="test", format="parquet") as writer:
+        writer.add_file([file.getvalue()], "parquet")
+        manifest = writer.commit({})
+    steps.book(bench.dsn, manifest)
+    landing = steps.Landing(landing_id=manifest.landing_id, entity="green_trips", partition="2024-03", uri=manifest.uri)
+    changed = bytearray(file.getvalue())
+    changed[5_000_000] ^= 1
+    key = manifest.uri.removeprefix(f"s3://{bench.s3.bucket}/") + manifest.parts[0].name
+    bench.s3.client.put_object(Bucket=bench.s3.bucket, Key=key, Body=bytes(changed))
+    with pytest.raises(LandingError, match=r"its content has sha256 .* it was changed after landing"):
+        bench.load(source, landing)
+    count = f"select count(*) from raw.{source.table('green_trips')}"
+    assert bench.rows(count) == [(0,)]
+    bench.s3.client.put_object(Bucket=bench.s3.bucket, Key=key, Body=file.getvalue())
+    assert bench.load(source, landing) == 1_200_000
+    assert bench.rows(count) == [(1_200_000,)]
 
 
 def test_zones_keep_their_texts(bench: Bench) -> None:

@@ -138,15 +138,16 @@ class Both:
             (self.redshift.dsn("sluice_publisher"), self.target),
         )
         for name in source_names():
-            ids = [landing_id for (landing_id,) in self.landings(name)]
             for dsn, target in places:
-                publish(dsn, marts(target / "manifest.json", tag=name), source=name, dag_run_id="test", landing_ids=ids)
+                made = marts(target / "manifest.json", tag=name)
+                publish(dsn, made, source=name, dag_run_id="test", landing_ids=self.landings(name))
 
-    def landings(self, source: str) -> list[tuple[int]]:
+    def landings(self, source: str) -> list[int]:
         """Ids of a source's landings that are loaded, oldest first."""
-        return self.way.rows(
+        rows = self.way.rows(
             f"select landing_id from ops.landing where source = '{source}' and loaded_at is not null order by 1"
         )
+        return [int(landing_id) for (landing_id,) in rows]
 
     def _fetch(self, source: Source, now: datetime) -> list[steps.Landing]:
         """Land what there is of a source; the bookkeeping of what is new is PostgreSQL's."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from include.pipeline.model import source_names
 from include.pipeline.verdicts import keep
 from include.report import collect
 from include.report.expect import Expected
+from include.report.facts import SubjectFacts
 from include.warehouse.quarantine import Held, hold
 from include.warehouse.redshift.bootstrap import USERS, bootstrap
 from include.warehouse.session import open_session
@@ -143,12 +144,11 @@ def reported(both: Both, tmp_path_factory: pytest.TempPathFactory) -> tuple[str,
     ]
     for warehouse in (both.way.warehouse, both.redshift):
         for source, run, results in verdicts:
-            (landing_id,) = both.landings(source)[-1]
             keep(
                 warehouse.dsn("sluice_gate"), Verdict(tuple(results)), source=source, layer="staging", dag_run_id=run,
-                landing_ids=[landing_id], docs_uri=tmp_path_factory.mktemp("docs").as_uri(),
+                landing_ids=both.landings(source)[-1:], docs_uri=tmp_path_factory.mktemp("docs").as_uri(),
             )  # fmt: skip
-        (landing_id,) = both.landings("opensea")[-1]
+        landing_id = both.landings("opensea")[-1]
         held = [Held(10_000 + number, None, "no JSON", None, [rule]) for number in range(2)]
         with open_session(warehouse.dsn("sluice_loader"), writes=True) as session:
             hold(session, "opensea__nfts", landing_id, held, dag_run_id="first")
@@ -176,20 +176,15 @@ def test_the_daily_report_says_of_sources_on_redshift_what_it_says_on_postgres(r
 
 def test_the_daily_report_says_of_subjects_on_redshift_what_it_says_on_postgres(reported: tuple[str, str]) -> None:
     ours, theirs = (collect(dsn, day=SECOND.date(), sources=[], now=SECOND) for dsn in reported)
-    told = {one.name: one for one in ours.subjects}
-    assert {one.name: one.missing for one in theirs.subjects if one.missing} == {}
-    assert all(one.figures for one in told.values())
-    assert sum(len(one.charts) for one in told.values()) >= 8
-    for one in theirs.subjects:
-        same = told[one.name]
-        assert [(figure.label, figure.note) for figure in one.figures] == [
-            (figure.label, figure.note) for figure in same.figures
-        ]
-        assert [figure.value for figure in one.figures] == pytest.approx([figure.value for figure in same.figures])
-        assert [chart.title for chart in one.charts] == [chart.title for chart in same.charts]
-        for chart, other in zip(one.charts, same.charts, strict=True):
-            assert [point.label for point in chart.points] == [point.label for point in other.points]
-            assert [point.value for point in chart.points] == pytest.approx([point.value for point in other.points])
+    assert _rounded(theirs.subjects) == _rounded(ours.subjects)
+    assert all(one.figures and not one.missing for one in ours.subjects)
+    assert sum(len(one.charts) for one in ours.subjects) >= 8
+
+
+def _rounded(subjects: Sequence[SubjectFacts]) -> object:
+    """Every figure and point, as far as two engines' floats are the same."""
+    told = json.dumps([one.model_dump(mode="json") for one in subjects])
+    return json.loads(told, parse_float=lambda number: float(f"{float(number):.9g}"))
 
 
 def test_the_report_s_user_sees_nothing_of_what_is_held_but_how_many(both: Both, reported: tuple[str, str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from include.warehouse.redshift.quarantine import let_count
+from include.warehouse.redshift.quarantine import let_count, tables
 from include.warehouse.redshift.sql import quoted, text
 from include.warehouse.session import RedshiftSession, redshift_session
 
@@ -49,8 +49,8 @@ def bootstrap(dsn: str, passwords: Mapping[str, str]) -> None:
         _users(session, passwords)
         for statement in statements():
             session.execute(statement)
-        for (table,) in session.execute("select table_name from svv_tables where table_schema = 'quarantine'"):
-            session.execute(let_count(str(table)))
+        for table in tables(session):
+            let_count(session, table)
 
 
 def statements() -> list[str]:

@@ -157,18 +157,26 @@ def purge(dsn: str, source: str, older_than_days: int) -> int:
 
 
 def make_table(session: RedshiftSession, table: str) -> None:
-    """Create a raw table's table in quarantine."""
+    """Create a raw table's table in quarantine, if it is not there."""
+    if is_there(session, table):
+        return
     session.execute(
         f"create table if not exists quarantine.{quoted(table)} (_landing_id bigint not null, _row bigint not null, "
         f"payload super, record varchar({LONGEST_TEXT}), _request super, reasons super not null, "
         "dag_run_id varchar(512) not null, quarantined_at timestamptz not null) sortkey (_landing_id)"
     )
-    session.execute(let_count(table))
+    let_count(session, table)
 
 
-def let_count(table: str) -> str:
-    """The statement that lets the daily report count what is held of a raw table, and see nothing of it."""
-    return f"grant select (_landing_id) on quarantine.{quoted(table)} to sluice_reporter"
+def let_count(session: RedshiftSession, table: str) -> None:
+    """Let the daily report count what is held of a raw table, and see nothing of it."""
+    session.execute(f"grant select (_landing_id) on quarantine.{quoted(table)} to sluice_reporter")
+
+
+def tables(session: RedshiftSession) -> list[str]:
+    """The raw tables of which anything has ever been held."""
+    rows = session.execute("select table_name from svv_tables where table_schema = 'quarantine' order by table_name")
+    return [str(name) for (name,) in rows]
 
 
 def is_there(session: RedshiftSession, table: str) -> bool:
@@ -255,8 +263,7 @@ def _move(session: RedshiftSession, table: str, dag_run_id: str) -> int:
 
 
 def _tables(session: RedshiftSession, source: str) -> list[str]:
-    rows = session.execute("select table_name from svv_tables where table_schema = 'quarantine' order by table_name")
-    return [str(name) for (name,) in rows if str(name).startswith(f"{source}__")]
+    return [name for name in tables(session) if name.startswith(f"{source}__")]
 
 
 def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
